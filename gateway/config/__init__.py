@@ -1,0 +1,1 @@
+"""YAML in, frozen Settings out, errors with lines."""

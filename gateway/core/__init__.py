@@ -1,0 +1,1 @@
+"""Values, errors and the clock: what every room may import."""

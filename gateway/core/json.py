@@ -1,0 +1,22 @@
+"""The one door to orjson."""
+
+from typing import Any
+
+import orjson
+
+JSONDecodeError = orjson.JSONDecodeError
+
+
+def dumps(value: Any) -> bytes:
+    """`value` as compact JSON bytes (UTF-8)."""
+    return orjson.dumps(value)
+
+
+def dumps_pretty(value: Any) -> bytes:
+    """`value` as indented JSON bytes with a final newline."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def loads(data: bytes | str) -> Any:
+    """The value of a JSON text. Raises JSONDecodeError."""
+    return orjson.loads(data)

@@ -1,0 +1,1 @@
+"""The upstreams and the config of `gateway demo`."""

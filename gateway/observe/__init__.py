@@ -1,0 +1,1 @@
+"""Metrics, access log and the gateway's own log."""

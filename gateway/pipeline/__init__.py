@@ -1,0 +1,1 @@
+"""Where deciding meets the world: one request from its head to its log line."""

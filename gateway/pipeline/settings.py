@@ -1,0 +1,71 @@
+"""What a route does with the requests it matches. Seconds and bytes."""
+
+from dataclasses import dataclass
+
+from gateway.decide.route.settings import MatchSettings
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdits:
+    """Fields to set (replacing all of that name) and to remove, in one direction."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSettings:
+    """Proxy to one upstream, or to several by weight (`to`: name and share; shares add up to any total)."""
+
+    to: tuple[tuple[str, int], ...]
+    rewrite: str = ""
+    """Path of the upstream request; may use the route's `{param}` names. Empty: the client's path."""
+    strip: str = ""
+    """Whole leading segments to take off the path."""
+    host: str = "pass"
+    """`pass` (the client's Host), `upstream` (the target's name) or a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RespondSettings:
+    """A fixed answer."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Contains `content-type` already (text/plain, or application/json for a mapping or list in the YAML)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectSettings:
+    """Redirect to `location`: an absolute URL or a path; a trailing `/` takes on what the route's `/*` matched."""
+
+    location: str
+    status: int = 308
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSettings:
+    """`request`: bodies up to this are read whole before a target is engaged. `response`: read-ahead for slow clients."""
+
+    request_bytes: int = 64 * 1024
+    response_bytes: int = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    name: str
+    match: MatchSettings
+    answer: ForwardSettings | RespondSettings | RedirectSettings
+    timeout_s: float | None = 30.0
+    """The whole exchange until the response head, and between body bytes. None: off."""
+    body_bytes: int | None = -1
+    """Limit of the request body; None: off; -1: the gateway's `limits.body`."""
+    buffer: BufferSettings = BufferSettings()
+    request_headers: HeaderEdits = HeaderEdits()
+    response_headers: HeaderEdits = HeaderEdits()
+    source: str = ""
+    """`file:line` of the route, for messages."""

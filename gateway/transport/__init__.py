@@ -1,0 +1,1 @@
+"""Sockets: accepting, serving, dialling and leasing connections. Decides nothing."""

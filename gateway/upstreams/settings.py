@@ -1,0 +1,45 @@
+"""Settings of an upstream: a named group of targets."""
+
+from dataclasses import dataclass
+
+from gateway.decide.balance.settings import BalanceSettings
+from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """One address, or (with `dns`) a name whose every address becomes a target."""
+
+    host: str
+    port: int
+    weight: int = 1
+    tls: bool = False
+    dns: bool = False
+    path: str = ""
+    """Of a unix socket (`unix:/path`); then host is `localhost` and port 0."""
+
+    @property
+    def label(self) -> str:
+        """The `target` label of metrics and logs: `host:port`."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutSettings:
+    """`head`: until the response head. `idle`: between body bytes (None: off)."""
+
+    connect_s: float = 1.0
+    head_s: float = 30.0
+    idle_s: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    name: str
+    targets: tuple[TargetSettings, ...]
+    balance: BalanceSettings = BalanceSettings()
+    timeout: TimeoutSettings = TimeoutSettings()
+    connections: ConnectionsSettings = ConnectionsSettings()
+    tls: UpstreamTlsSettings = UpstreamTlsSettings()
