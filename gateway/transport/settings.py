@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.core.address import Address
-from gateway.wire.head import HeadLimits
+from gateway.wire.limits import HeadLimits
 
 
 @dataclass(frozen=True, slots=True)

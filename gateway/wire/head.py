@@ -1,13 +1,166 @@
-"""Heads of HTTP/1.x messages by grammar: one anchored, linear regular expression, then split into lines."""
+"""Heads of HTTP/1.x messages: the start line, and what the fields say of the body and the connection.
 
-from dataclasses import dataclass
+A head is cut out at its empty line, validated by grammar and split; nothing is guessed and nothing is repaired.
+
+Which rule bounds a body (RFC 9112 section 6.3), first that applies:
+    request   Content-Length and Transfer-Encoding together: refused    Transfer-Encoding: exactly `chunked`, in HTTP/1.1
+              Content-Length: one decimal number                        neither: no body
+    answer    to HEAD, 1xx, 204, 304: no body                           then as above; neither: until the connection closes
+"""
+
+import re
+
+from gateway.core.errors import GatewayError
+from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields, tokens
+from gateway.wire.limits import HeadLimits
+
+_REQUEST_LINE = re.compile(r"([A-Z0-9!#$%&'*+\-.^_`|~]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+_OTHER_VERSION = re.compile(r"[^ ]+ [^ ]+ HTTP/[0-9]+(?:\.[0-9]+)?")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~\-]{1,255})(?::([0-9]{1,5}))?")
+_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([/?][^#]*)?")
+
+Authority = tuple[str, str]
+"""(host in lower case without the port, authority as sent)"""
 
 
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """Counted on raw bytes before anything is parsed. `underscores`: drop | allow (names with `_`)."""
+def parse_authority(value: str) -> Authority:
+    """Split `host[:port]`. Raises GatewayError on userinfo, bad ports, empty or malformed hosts (RFC 9112 3.2)."""
+    match = _AUTHORITY.fullmatch(value)
+    if match is None or (match[2] and int(match[2]) > 65535):
+        raise GatewayError("bad_request", "Host is empty or not a valid host and port")
+    return match[1].lower(), value
 
-    line_bytes: int = 8 * 1024
-    headers_bytes: int = 32 * 1024
-    header_count: int = 100
-    underscores: str = "drop"
+
+class RequestFields(Fields):
+    """The fields of a request with all that depends on them alone, worked out once per distinct section."""
+
+    __slots__ = ("_authority", "expects", "forward", "length", "upgrade", "wants_trailers")
+
+    def __init__(self, section: str, limits: HeadLimits) -> None:
+        super().__init__(section, limits)
+        host = self.index.get("host")
+        self._authority = None if host is None else parse_authority(host)
+        length = self.content_length()
+        coding = self.index.get("transfer-encoding")
+        if coding is not None:
+            if length is not None:
+                raise GatewayError("bad_request", "Content-Length and Transfer-Encoding together")
+            if coding.lower() != "chunked":
+                raise GatewayError(
+                    "not_implemented" if coding else "bad_request", "Transfer-Encoding other than one chunked"
+                )
+            length = CHUNKED
+        self.length = length or 0
+        """Of the body, in bytes, or CHUNKED."""
+        self.expects = self.index.get("expect")
+        self.upgrade = self.index.get("upgrade") if "upgrade" in self.connection else None
+        self.wants_trailers = "trailers" in tokens(self.index.get("te", ""))
+        self.forward: str | None = None
+        """The lines that go to a target, made by whoever forwards first."""
+
+    def authority(self, version: str) -> Authority:
+        """Of the Host field; ("", "") where HTTP/1.0 sent none. Raises GatewayError where 1.1 did not."""
+        if self._authority is not None:
+            return self._authority
+        if version == "HTTP/1.1":
+            raise GatewayError("bad_request", "HTTP/1.1 needs a Host field")
+        return "", ""
+
+
+class RequestHead:
+    """One request line with its fields."""
+
+    __slots__ = ("authority", "fields", "host", "keep_alive", "method", "path", "query", "version")
+
+    def __init__(self, line: str, fields: RequestFields) -> None:
+        """Raises GatewayError: bad_request, http_version, not_implemented, method_not_allowed."""
+        match = _REQUEST_LINE.fullmatch(line)
+        if match is None:
+            raise _bad_request_line(line)
+        self.method, target, major, minor = match.groups()
+        if major != "1" or minor > "1":
+            raise GatewayError("http_version", "only HTTP/1.0 and HTTP/1.1 are served here")
+        self.version = "HTTP/1.1" if minor == "1" else "HTTP/1.0"
+        self.fields = fields
+        self.host, self.authority = fields.authority(self.version)
+        if target[0] != "/":
+            target = self._other_form(target)
+        path, mark, query = target.partition("?")
+        self.path = path
+        """As it arrived; begins with `/`, or is `*`."""
+        self.query = query if mark else None
+        if "#" in target:
+            raise GatewayError("bad_request", "a request target has no fragment (#)")
+        if minor == "1":
+            self.keep_alive = "close" not in fields.connection
+        else:
+            self.keep_alive = "keep-alive" in fields.connection and "close" not in fields.connection
+            if fields.length == CHUNKED:
+                raise GatewayError("bad_request", "Transfer-Encoding in HTTP/1.0")
+
+    def _other_form(self, target: str) -> str:
+        """Absolute-form (its authority wins over Host, RFC 9112 3.2.2) and asterisk-form; the path with the query."""
+        if self.method == "CONNECT":
+            raise GatewayError("not_implemented", "CONNECT is not served here")
+        if target == "*":
+            if self.method != "OPTIONS":
+                raise GatewayError("method_not_allowed", "the target * is for OPTIONS alone")
+            return target
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise GatewayError("bad_request", "the request target must begin with / or be an http or https URL")
+        self.host, self.authority = parse_authority(match[1])
+        rest = match[2] or "/"
+        return rest if rest[0] == "/" else "/" + rest
+
+
+def _bad_request_line(line: str) -> GatewayError:
+    if _OTHER_VERSION.fullmatch(line) and not re.search(r" HTTP/1\.[01]$", line):
+        return GatewayError("http_version", "only HTTP/1.0 and HTTP/1.1 are served here")
+    return GatewayError("bad_request", "the request line is not `METHOD target HTTP/1.1`")
+
+
+class ResponseHead:
+    """A status line with its fields; `length` is the body's, or CHUNKED, or UNTIL_CLOSE.
+
+    It is the same for every answer with the same bytes, so it is shared and never changed, but for `forward`.
+    """
+
+    __slots__ = ("fields", "forward", "keep_alive", "length", "status")
+
+    def __init__(self, head: str, limits: HeadLimits) -> None:
+        """`head` ends in an empty line. Raises GatewayError upstream_protocol."""
+        try:
+            self._parse(head, limits)
+        except GatewayError as error:
+            raise GatewayError("upstream_protocol", error.detail) from None
+
+    def _parse(self, head: str, limits: HeadLimits) -> None:
+        line, _, section = head.partition("\r\n")
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            raise GatewayError("upstream_protocol", "the status line is not `HTTP/1.1 status reason`")
+        fields = Fields(section, limits)
+        self.fields = fields
+        self.status = int(match[2])
+        length = fields.content_length()
+        coding = fields.index.get("transfer-encoding")
+        if coding is not None:
+            if length is not None:
+                raise GatewayError("upstream_protocol", "Content-Length and Transfer-Encoding together")
+            if match[1] == "0" or coding.lower() != "chunked":
+                raise GatewayError("upstream_protocol", "Transfer-Encoding other than one chunked in HTTP/1.1")
+            length = CHUNKED
+        self.length = UNTIL_CLOSE if length is None else length
+        if match[1] == "1":
+            self.keep_alive = "close" not in fields.connection
+        else:
+            self.keep_alive = "keep-alive" in fields.connection and "close" not in fields.connection
+        self.forward: str | None = None
+
+    def body_length(self, method: str) -> int:
+        """What bounds the body of this answer to `method`."""
+        if method == "HEAD" or self.status in (204, 304) or self.status < 200:
+            return 0
+        return self.length

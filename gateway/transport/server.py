@@ -1,0 +1,652 @@
+"""A client connection: HTTP/1.x in, one request at a time, answers out in order.
+
+    head ---> body ---> waiting ---> (answer sent) ---> idle ---> head ...
+                \\-> discarding the rest -> idle, or lingering -> closed         upgraded: tunnel
+
+The connection frames and times; what to answer is the Handler's. It never reads ahead without bound: while an exchange
+is under way at most READ_AHEAD bytes of later requests are kept, and reading pauses beyond (below that it goes on, since
+a paused socket shows neither FIN nor RST).
+"""
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import Any, Protocol, cast
+
+from gateway.core.errors import GatewayError
+from gateway.core.exchange import Exchange
+from gateway.transport.deadlines import Deadlines
+from gateway.transport.settings import ClientSettings
+from gateway.wire.chunked import ChunkDecoder, encode_chunk
+from gateway.wire.fields import CHUNKED
+from gateway.wire.head import RequestFields, RequestHead
+from gateway.wire.write import CONTINUE, STATUS_LINES
+
+READ_AHEAD = 64 * 1024
+"""Bytes of pipelined requests kept while an exchange is under way."""
+DISCARD_LIMIT = 256 * 1024
+"""A request body that nobody wants is read up to this to keep the connection; beyond, the connection is closed."""
+LINGER_S = 2.0
+"""How long a closed connection is still read, so that a reset does not destroy the answer (nginx: lingering_close)."""
+REQUESTS_PER_CALLBACK = 16
+"""Pipelined requests begun in one callback; the rest wait for the next turn of the loop."""
+MEMO_SIZE = 512
+"""Distinct field sections (and answer heads) remembered; 1 KiB at most each."""
+MEMO_BYTES = 1024
+
+IDLE, HEAD, BODY, WAITING, DISCARDING, LINGERING, TUNNEL, CLOSED = range(8)
+_STATES = "idle head body waiting discarding lingering tunnel closed".split()
+
+
+class Sink(Protocol):
+    """Who is told of one request's body and of the client while its exchange is under way."""
+
+    def on_request_data(self, data: bytes, end: bool) -> None: ...
+    def on_client_gone(self) -> None: ...
+    def on_client_slow(self) -> None: ...
+    def on_client_ready(self) -> None: ...
+
+
+class Handler(Protocol):
+    """Who answers. `handle` may call `send` before it returns."""
+
+    def handle(self, connection: "ServerConnection", head: RequestHead, data: bytes, end: bool) -> None: ...
+    def reject(self, connection: "ServerConnection", error: GatewayError) -> None: ...
+    def finished(self, exchange: Exchange, now: float) -> None: ...
+
+
+class Listener:
+    """What the connections of one listening address share. `handler` is swapped as a whole at a reload."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        scheme: str,
+        settings: ClientSettings,
+        deadlines: Deadlines,
+        handler: Handler,
+        call_soon: Callable[..., Any],
+        on_open: Callable[[], None] = lambda: None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.scheme = scheme
+        self.settings = settings
+        self.deadlines = deadlines
+        self.handler = handler
+        self.call_soon = call_soon
+        self.on_open = on_open
+        self.on_close = on_close
+        self.connections: set[ServerConnection] = set()
+        self.draining = False
+        self.memo: dict[bytes, RequestFields] = {}
+
+    def connection(self) -> "ServerConnection":
+        """A protocol for one accepted socket."""
+        return ServerConnection(self)
+
+    def fields(self, section: bytes) -> RequestFields:
+        """The parsed fields of `section`. Clients repeat themselves, so equal sections are parsed once."""
+        fields = self.memo.get(section)
+        if fields is None:
+            fields = RequestFields(section.decode("latin-1"), self.settings.head)
+            if len(section) <= MEMO_BYTES:
+                if len(self.memo) >= MEMO_SIZE:
+                    self.memo.clear()
+                self.memo[section] = fields
+        return fields
+
+    def drain(self) -> None:
+        """Close idle connections now, and the others with their next answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.name} {len(self.connections)} connections>"
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "__weakref__",
+        "_body_left",
+        "_body_seen",
+        "_buffer",
+        "_chunked_out",
+        "_closing",
+        "_decoder",
+        "_keep_alive",
+        "_paused",
+        "_resuming",
+        "_scanned",
+        "_stalled_at",
+        "_state",
+        "armed",
+        "body_limit",
+        "deadline",
+        "exchange",
+        "expects_continue",
+        "forwarding",
+        "listener",
+        "peer",
+        "sink",
+        "tls",
+        "transport",
+        "version",
+    )
+
+    def __init__(self, listener: Listener, peer: str | None = None) -> None:
+        """`peer` is the client's address where a PROXY header told it."""
+        self.listener = listener
+        self.peer = peer
+        self.tls: str | None = None
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.sink: Sink | None = None
+        self.exchange: Exchange | None = None
+        self.deadline = self.armed = inf
+        self.version = "HTTP/1.1"
+        self.body_limit: int | None = None
+        self.expects_continue = False
+        self.forwarding: Any = None
+        """A place for the handler to keep what it worked out about this client."""
+        self._state = IDLE
+        self._buffer = b""
+        self._scanned = 0
+        self._body_left = 0
+        self._body_seen = 0
+        self._decoder: ChunkDecoder | None = None
+        self._keep_alive = True
+        self._closing = False
+        self._chunked_out = False
+        self._paused = False
+        self._resuming = False
+        self._stalled_at = -1
+        """Bytes in the write buffer when the client was last seen slow; -1 while it is not."""
+
+    # --- the socket ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        listener = self.listener
+        if self.peer is None:
+            name = transport.get_extra_info("peername")
+            self.peer = name[0].partition("%")[0].removeprefix("::ffff:") if isinstance(name, tuple) else ""
+        ssl_object = transport.get_extra_info("ssl_object")
+        if ssl_object is not None:
+            cipher = ssl_object.cipher()
+            self.tls = f"{ssl_object.version()} {cipher[0] if cipher else ''}".strip()
+        listener.connections.add(self)
+        listener.on_open()
+        if listener.draining:
+            self._close()
+            return
+        self._set_deadline(listener.deadlines.clock() + listener.settings.header_timeout_s)
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state <= HEAD:
+            self._read_head(data)
+        elif state == BODY:
+            self._read_body(data)
+        elif state == WAITING:
+            self._keep_for_later(data)
+        elif state == TUNNEL:
+            self.sink.on_request_data(data, False)  # type: ignore[union-attr]
+        elif state == DISCARDING:
+            self._discard(data)
+
+    def eof_received(self) -> bool:
+        """A client that closes its side has given up what it asked for (as nginx and Go's net/http see it)."""
+        if self._state == TUNNEL and self.sink is not None and self.tls is None:
+            self.sink.on_request_data(b"", True)
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = CLOSED
+        listener = self.listener
+        listener.connections.discard(self)
+        listener.deadlines.forget(self)
+        listener.on_close()
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.on_client_gone()
+        if self.exchange is not None:
+            self._end_exchange("client_closed")
+        self._buffer = b""
+        self._decoder = None
+        self.transport = cast(asyncio.Transport, None)
+
+    def pause_writing(self) -> None:
+        self._stalled_at = self.transport.get_write_buffer_size()
+        self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
+        if self.sink is not None:
+            self.sink.on_client_slow()
+
+    def resume_writing(self) -> None:
+        self._stalled_at = -1
+        if self._state == WAITING:
+            self.deadline = inf
+        if self.sink is not None:
+            self.sink.on_client_ready()
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> None:
+        """Begin as many requests as `data` completes, up to the cap."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        budget = REQUESTS_PER_CALLBACK
+        while data and self._state <= HEAD:
+            if budget == 0:
+                self._buffer = data
+                self._resume_soon()
+                return
+            budget -= 1
+            try:
+                rest = self._next_request(data)
+            except GatewayError as error:
+                self._reject(error)
+                return
+            if rest is None:
+                return
+            data = rest
+        if data:
+            if self._state == WAITING:
+                self._keep_for_later(data)
+            else:
+                self.data_received(data)
+
+    def _next_request(self, data: bytes) -> bytes | None:
+        """Begin the request at the start of `data`; what is behind it, or None where its head is not whole yet."""
+        start = 0
+        if data[0] in b"\r\n":
+            data = _skip_empty_lines(data)
+            if not data or data == b"\r":
+                self._wait_for_head(data)
+                return None
+        end = data.find(b"\r\n\r\n", self._scanned)
+        if end < 0:
+            self._check_partial_head(data)
+            self._wait_for_head(data)
+            return None
+        self._scanned = 0
+        line_end = data.find(b"\r\n")
+        limits = self.listener.settings.head
+        if line_end > limits.line_bytes:
+            raise GatewayError("uri_too_long", f"the request line exceeds {limits.line_bytes} bytes")
+        fields = self.listener.fields(data[line_end + 2 : end + 4])
+        head = RequestHead(data[start:line_end].decode("latin-1"), fields)
+        return self._begin(head, data[end + 4 :])
+
+    def _begin(self, head: RequestHead, data: bytes) -> bytes:
+        """Hand the request to the handler with the part of its body that is here; what is behind it."""
+        self.version = head.version
+        self._keep_alive = head.keep_alive and not self.listener.draining
+        self.deadline = inf
+        fields = head.fields
+        length = fields.length
+        self.expects_continue = fields.expects is not None and head.version == "HTTP/1.1" and not data
+        self._body_seen = 0
+        self.body_limit = None
+        if length == 0:
+            self._state = WAITING
+            self.listener.handler.handle(self, head, b"", True)
+            return data
+        self._state = BODY
+        if length == CHUNKED:
+            self._decoder = ChunkDecoder(self.listener.settings.head)
+            self._body_left = -1
+        else:
+            self._body_left = length
+        piece, rest, end = self._take_body(data)
+        self._body_seen = len(piece)
+        if end:
+            self._state = WAITING
+        else:
+            self._body_progress()
+        self.listener.handler.handle(self, head, piece, end)
+        if self.exchange is not None:
+            self.exchange.bytes_in += len(piece)
+        return rest
+
+    def _take_body(self, data: bytes) -> tuple[bytes, bytes, bool]:
+        """(body bytes, bytes behind the body, whether the body ended)."""
+        decoder = self._decoder
+        if decoder is not None:
+            piece = decoder.feed(data)
+            if decoder.done:
+                self._decoder = None
+                return piece, decoder.rest, True
+            return piece, b"", False
+        left = self._body_left
+        if len(data) < left:
+            self._body_left = left - len(data)
+            return data, b"", False
+        self._body_left = 0
+        if len(data) == left:
+            return data, b"", True
+        return data[:left], data[left:], True
+
+    def _read_body(self, data: bytes) -> None:
+        try:
+            piece, rest, end = self._take_body(data)
+        except GatewayError as error:
+            self._fail_body(error)
+            return
+        self._body_seen += len(piece)
+        if self.exchange is not None:
+            self.exchange.bytes_in += len(piece)
+        if self.body_limit is not None and self._body_seen > self.body_limit:
+            self._fail_body(GatewayError("body_too_large", f"the body exceeds {self.body_limit} bytes"))
+            return
+        if end:
+            self._state = WAITING
+            self.deadline = inf
+            if rest:
+                self._keep_for_later(rest)
+        else:
+            self._body_progress()
+        if self.sink is not None and (piece or end):
+            self.sink.on_request_data(piece, end)
+
+    def _body_progress(self) -> None:
+        self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
+
+    def _fail_body(self, error: GatewayError) -> None:
+        """The body broke its framing, its limit or its time: answer if nothing went out yet, else cut."""
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.on_client_gone()
+        if self.exchange is not None and self.exchange.status:
+            self.abort(error.reason.name)
+        else:
+            self._reject(error)
+
+    def _keep_for_later(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > READ_AHEAD:
+            self.pause_reading()
+
+    def _wait_for_head(self, data: bytes) -> None:
+        if self._state == IDLE:
+            self._state = HEAD
+            self._set_deadline(self._now() + self.listener.settings.header_timeout_s)
+        self._buffer = data
+
+    def _check_partial_head(self, data: bytes) -> None:
+        """Refuse early what can never become a head within the limits."""
+        limits = self.listener.settings.head
+        first = data.find(b"\n")
+        if (len(data) if first < 0 else first) > limits.line_bytes + 1:
+            raise GatewayError("uri_too_long", f"the request line exceeds {limits.line_bytes} bytes")
+        if first >= 0 and len(data) - first > limits.headers_bytes:
+            raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
+        at = data.find(b"\n", max(0, self._scanned - 1))
+        while at >= 0:
+            if data[at - 1 : at] != b"\r":
+                raise GatewayError("bad_request", "a line ends in a bare LF")
+            at = data.find(b"\n", at + 1)
+        self._scanned = max(0, len(data) - 3)
+
+    def _discard(self, data: bytes) -> None:
+        """Read the rest of a body whose answer is out already; then go on, unless it is too much."""
+        try:
+            piece, rest, end = self._take_body(data)
+        except GatewayError:
+            self._close()
+            return
+        self._body_seen += len(piece)
+        if end:
+            self._decoder = None
+            self._become_idle()
+            if rest:
+                self._read_head(rest)
+        elif self._body_seen > DISCARD_LIMIT:
+            self._linger()
+
+    def pause_reading(self) -> None:
+        """Stop reading from the client; its time does not count meanwhile."""
+        if not self._paused and self._state != CLOSED:
+            self._paused = True
+            self.transport.pause_reading()
+            if self._state == BODY:
+                self.deadline = inf
+
+    def resume_reading(self) -> None:
+        if self._paused and self._state != CLOSED:
+            self._paused = False
+            self.transport.resume_reading()
+            if self._state == BODY:
+                self._body_progress()
+
+    # --- answering ----------------------------------------------------------------------------------------------
+
+    def continue_request(self) -> None:
+        """Tell a client that waits (`Expect: 100-continue`) to send its body (RFC 9110 10.1.1)."""
+        if self.expects_continue and self._state == BODY:
+            self.expects_continue = False
+            self.transport.write(CONTINUE)
+
+    def send_interim(self, data: bytes) -> None:
+        """Pass an informational answer on; an HTTP/1.0 client has no use for it."""
+        if self._state != CLOSED and self.version == "HTTP/1.1":
+            self.transport.write(data)
+
+    def send(self, status: int, lines: str, length: int, data: bytes, end: bool) -> None:
+        """Send the head of the answer with the first of its body.
+
+        length: bytes of the body, or below 0 where it is not known: then it is sent in chunks, or to an HTTP/1.0
+        client until the connection closes. `lines` are complete field lines, framing excepted (Content-Length stays).
+        """
+        exchange = self.exchange
+        if self._state == CLOSED or exchange is None:
+            return
+        exchange.status = status
+        if self._state == BODY and not self._can_discard():
+            self._keep_alive = False
+        if length < 0 and not (end and not data):
+            if self.version == "HTTP/1.1":
+                self._chunked_out = True
+                lines += "Transfer-Encoding: chunked\r\n"
+            else:
+                self._keep_alive = False
+        elif length < 0:
+            self._keep_alive = self._keep_alive and self.version == "HTTP/1.1"
+        if not self._keep_alive or self.listener.draining:
+            self._keep_alive = False
+            lines += "Connection: close\r\n"
+        elif self.version == "HTTP/1.0":
+            lines += "Connection: keep-alive\r\n"
+        head = f"{STATUS_LINES[status]}{lines}\r\n".encode("latin-1")
+        if data:
+            exchange.bytes_out += len(data)
+            self.transport.write(head + (encode_chunk(data) if self._chunked_out else data))
+        else:
+            self.transport.write(head)
+        if end:
+            self._finish(b"")
+
+    def send_data(self, data: bytes, end: bool, trailers: str = "") -> None:
+        """Send more of the body."""
+        exchange = self.exchange
+        if self._state == CLOSED or exchange is None:
+            return
+        if data:
+            exchange.bytes_out += len(data)
+            if self._chunked_out:
+                data = encode_chunk(data)
+                if end:
+                    self._finish(data, trailers)
+                    return
+            self.transport.write(data)
+        if end:
+            self._finish(b"", trailers)
+
+    def _finish(self, data: bytes, trailers: str = "") -> None:
+        """The answer is out as a whole: end the exchange, then go on, discard the rest of the body, or close."""
+        if self._chunked_out:
+            self._chunked_out = False
+            self.transport.write(data + f"0\r\n{trailers}\r\n".encode("latin-1"))
+        self._stalled_at = -1
+        self.sink = None
+        self._end_exchange(None)
+        if self._state == BODY:
+            if not self._keep_alive or self.expects_continue:
+                self._linger()
+                return
+            self._state = DISCARDING
+            self.resume_reading()
+            self._body_progress()
+            return
+        if not self._keep_alive or self.listener.draining:
+            self._close()
+            return
+        self._become_idle()
+        if self._buffer:
+            self._resume_soon()
+
+    def _can_discard(self) -> bool:
+        """Whether the rest of the request's body is known to be small enough to be read and dropped."""
+        return not self.expects_continue and (self._decoder is not None or self._body_left <= DISCARD_LIMIT)
+
+    def _become_idle(self) -> None:
+        self._state = IDLE
+        self._set_deadline(self._now() + self.listener.settings.keep_alive_s)
+        if self._paused:
+            self.resume_reading()
+
+    def _resume_soon(self) -> None:
+        """Go on with the requests in the buffer at the next turn of the loop, so that one client does not hog it."""
+        if not self._resuming:
+            self._resuming = True
+            self.listener.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = False
+        if self._state <= HEAD and self._buffer:
+            self._read_head(b"")
+
+    def _end_exchange(self, reason: str | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            if reason is not None and exchange.reason is None:
+                exchange.reason = reason
+            self.listener.handler.finished(exchange, self._now())
+
+    def _reject(self, error: GatewayError) -> None:
+        """Answer what is not a request and never read this connection again (RFC 9112 section 9.3)."""
+        self._keep_alive = False
+        self._buffer = b""
+        self._decoder = None
+        self.expects_continue = False
+        self._state = BODY
+        self._body_left = inf  # type: ignore[assignment]
+        self.listener.handler.reject(self, error)
+
+    # --- tunnels ------------------------------------------------------------------------------------------------
+
+    def become_tunnel(self, head: bytes) -> bytes:
+        """Send `head` (101) and pass bytes both ways from here on; returns what the client sent already."""
+        self._state = TUNNEL
+        self.deadline = inf
+        if self.exchange is not None:
+            self.exchange.status = 101
+        self.transport.write(head)
+        early, self._buffer = self._buffer, b""
+        self.resume_reading()
+        return early
+
+    def write_tunnel(self, data: bytes) -> None:
+        if self._state == TUNNEL:
+            self.transport.write(data)
+
+    def close_tunnel(self) -> None:
+        """Send what is buffered, then close."""
+        if self._state == TUNNEL:
+            self.sink = None
+            self._end_exchange(None)
+            self._close()
+
+    # --- ends ---------------------------------------------------------------------------------------------------
+
+    def abort(self, reason: str) -> None:
+        """Cut the connection: the client must see that the answer is not whole."""
+        if self._state == CLOSED:
+            return
+        self.sink = None
+        self._end_exchange(reason)
+        self._state = CLOSED
+        self.transport.abort()
+
+    def close_if_idle(self) -> None:
+        if self._state == IDLE and not self._buffer:
+            self._close()
+
+    def _close(self) -> None:
+        self._state = LINGERING
+        self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
+        self.transport.close()
+
+    def _linger(self) -> None:
+        """Say that we are done, and read on for a moment, so that the client gets the answer and not a reset."""
+        self._state = LINGERING
+        self._buffer = b""
+        self._decoder = None
+        self._set_deadline(self._now() + LINGER_S)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def on_deadline(self, now: float) -> None:
+        state = self._state
+        if self._stalled_at >= 0 and state != CLOSED:
+            self._check_progress(now)
+        elif state == IDLE:
+            self._close()
+        elif state == HEAD:
+            self._reject(GatewayError("request_timeout", "the request head did not arrive in time"))
+        elif state == BODY:
+            self._fail_body(GatewayError("request_timeout", "the request body stopped arriving"))
+        elif state != CLOSED:
+            self.transport.abort()
+
+    def _check_progress(self, now: float) -> None:
+        """Cut a client that took nothing of its answer since the last look."""
+        size = self.transport.get_write_buffer_size()
+        if size >= self._stalled_at:
+            self.abort("client_closed")
+            return
+        self._stalled_at = size
+        self._set_deadline(now + self.listener.settings.body_timeout_s)
+
+    def _now(self) -> float:
+        return self.listener.deadlines.clock()
+
+    def _set_deadline(self, deadline: float) -> None:
+        self.deadline = deadline
+        if deadline < self.armed:
+            self.listener.deadlines.arm(self)
+
+    @property
+    def is_idle(self) -> bool:
+        return self._state == IDLE
+
+    def __repr__(self) -> str:
+        return f"<ServerConnection {self.peer} {_STATES[self._state]}>"
+
+
+def _skip_empty_lines(data: bytes) -> bytes:
+    """At most two empty lines ahead of a request line are skipped (RFC 9112 section 2.2)."""
+    for _ in range(2):
+        if data.startswith(b"\r\n"):
+            data = data[2:]
+    if data[:1] in (b"\r", b"\n") and data != b"\r":
+        raise GatewayError("bad_request", "empty lines ahead of the request line")
+    return data

@@ -1,0 +1,98 @@
+"""The field section of a head: validated whole by one anchored, linear regular expression, then split into lines.
+
+Rules (RFC 9112 section 5, RFC 9110 section 5.5), each a way a peer could make two parsers disagree:
+- every line ends in CRLF; no bare CR or LF, no NUL, no other control byte except tab, no DEL;
+- no white space before the colon, no folded lines, no line without a colon, names are tokens;
+- limits count raw bytes, before anything is split.
+
+What comes out is shared by all messages whose field section is the same to the byte, so it is never changed.
+"""
+
+import re
+
+from gateway.core.errors import GatewayError
+from gateway.wire.limits import HeadLimits
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_SECTION = re.compile(rf"(?:{_TOKEN}:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
+_LINE = re.compile(rf"{_TOKEN}:[\t\x20-\x7e\x80-\xff]*")
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
+_MAX_LENGTH = 2**63 - 1
+
+CHUNKED = -1
+"""Body length of a message in chunks."""
+UNTIL_CLOSE = -2
+"""Body length of an answer that ends with its connection."""
+
+
+class Fields:
+    """Fields in order and case, and by lower-case name (repeated ones joined with a comma, RFC 9110 5.3)."""
+
+    __slots__ = ("connection", "index", "lines")
+
+    def __init__(self, section: str, limits: HeadLimits) -> None:
+        """`section` ends in an empty line. Raises GatewayError (bad_request, headers_too_large)."""
+        if len(section) > limits.headers_bytes:
+            raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
+        if _SECTION.fullmatch(section) is None:
+            raise GatewayError("bad_request", _what_is_wrong(section))
+        lines = section.split("\r\n")
+        del lines[-2:]
+        if len(lines) > limits.header_count:
+            raise GatewayError("headers_too_large", f"more than {limits.header_count} header fields")
+        keep_underscores = limits.underscores != "drop"
+        index: dict[str, str] = {}
+        fields = []
+        for line in lines:
+            if len(line) > limits.line_bytes:
+                raise GatewayError("headers_too_large", f"a header line exceeds {limits.line_bytes} bytes")
+            name, _, value = line.partition(":")
+            if "_" in name and not keep_underscores:
+                continue
+            key = name.lower()
+            value = value.strip(" \t")
+            index[key] = f"{index[key]}, {value}" if key in index else value
+            fields.append((name, key, value))
+        self.lines: tuple[tuple[str, str, str], ...] = tuple(fields)
+        """(name as sent, lower-case name, value)"""
+        self.index = index
+        connection = index.get("connection")
+        self.connection: frozenset[str] = frozenset(tokens(connection)) if connection else _NO_TOKENS
+        """Lower-case tokens of Connection."""
+
+    def get(self, key: str) -> str | None:
+        """The value of the lower-case name `key`; repeated fields joined with a comma."""
+        return self.index.get(key)
+
+    def content_length(self) -> int | None:
+        """None when absent. Raises GatewayError on anything but one decimal number (RFC 9112 6.3)."""
+        value = self.index.get("content-length")
+        if value is None:
+            return None
+        if _CONTENT_LENGTH.fullmatch(value) is None or int(value) > _MAX_LENGTH:
+            raise GatewayError("bad_request", "Content-Length is not one decimal number")
+        return int(value)
+
+
+_NO_TOKENS: frozenset[str] = frozenset()
+
+
+def tokens(value: str) -> list[str]:
+    """The members of a comma-separated list, in lower case."""
+    return [part for item in value.split(",") if (part := item.strip(" \t").lower())]
+
+
+def _what_is_wrong(section: str) -> str:
+    """The first fault of a section that the grammar refuses, for the person who sent it."""
+    for line in section.split("\r\n"):
+        if not line or _LINE.fullmatch(line):
+            continue
+        if line[0] in " \t":
+            return "a header line begins with white space (folded lines are obsolete)"
+        name, colon, _ = line.partition(":")
+        if not colon:
+            return "a header line has no colon"
+        if not re.fullmatch(_TOKEN, name):
+            return "a header name is empty or has a character that is not allowed (white space before the colon?)"
+        return "a header value has a control character"
+    return "the header section is malformed"

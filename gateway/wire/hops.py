@@ -1,0 +1,123 @@
+"""Which fields cross the gateway, and which it writes itself (RFC 9110 section 7.6, RFC 7239).
+
+Removed in both directions: the hop-by-hop fields of the list and those that Connection names, except fields without
+which the message would mean something else (a peer must not be able to strip Host or Authorization off a request).
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from gateway.wire.fields import CHUNKED, Fields
+from gateway.wire.head import RequestFields, ResponseHead
+
+_HOP_BY_HOP = frozenset(
+    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
+    " http2-settings".split()
+)
+_KEPT_WHATEVER_CONNECTION_SAYS = frozenset("host content-length authorization cookie set-cookie date".split())
+_REBUILT = frozenset("forwarded x-real-ip x-request-id host expect x-request-timeout-ms".split())
+_NEVER_IN_TRAILERS = frozenset(
+    "transfer-encoding content-length host cache-control expect max-forwards pragma range te authorization"
+    " proxy-authorization proxy-authenticate www-authenticate set-cookie cookie content-encoding content-type"
+    " content-range trailer connection keep-alive upgrade date expires location age vary".split()
+)
+
+FORWARDING = frozenset(
+    "x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip forwarded via x-request-id".split()
+)
+"""What the gateway tells a target of the client, lower case."""
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+def lines_of(fields: Iterable[tuple[str, str]]) -> str:
+    """Fields as they stand in a head."""
+    return "".join([f"{name}: {value}\r\n" for name, value in fields])
+
+
+def request_fields(fields: RequestFields) -> list[tuple[str, str, str]]:
+    """What of a client's fields goes on to a target, in order and case; without Host, which is written apart."""
+    return [
+        field
+        for field in fields.lines
+        if (key := field[1]) not in _HOP_BY_HOP
+        and key not in _REBUILT
+        and not key.startswith(("x-forwarded-", "x-gateway-"))
+        and (key not in fields.connection or key in _KEPT_WHATEVER_CONNECTION_SAYS)
+    ]
+
+
+def response_fields(head: ResponseHead) -> list[tuple[str, str, str]]:
+    """What of an upstream's fields goes on to the client, in order and case."""
+    fields = head.fields
+    drop_length = head.status == 204 or head.status < 200 or head.length == CHUNKED
+    return [
+        field
+        for field in fields.lines
+        if (key := field[1]) not in _HOP_BY_HOP
+        and key != "x-request-id"
+        and not (drop_length and key == "content-length")
+        and (key not in fields.connection or key in _KEPT_WHATEVER_CONNECTION_SAYS)
+    ]
+
+
+def trailer_lines(trailers: Fields | None) -> str:
+    """Trailer fields that may be passed on: never framing, routing, or authentication (RFC 9110 6.5.1)."""
+    if trailers is None:
+        return ""
+    return lines_of((name, value) for name, key, value in trailers.lines if key not in _NEVER_IN_TRAILERS)
+
+
+def is_trusted(peer: str, trusted: Networks) -> bool:
+    """Whether `peer` (an IP address; empty for a unix socket) is in one of the networks."""
+    if not trusted or not peer:
+        return False
+    address = ip_address(peer)
+    return any(address in network for network in trusted)
+
+
+def client_of(chain: str, peer: str, trusted: Networks) -> str:
+    """The client behind trusted proxies: the first address, walking X-Forwarded-For from the right, we do not trust.
+
+    What is not an address ends the walk: nothing left of it can be believed.
+    """
+    client = peer
+    for item in reversed(chain.split(",")):
+        candidate = item.strip(" \t")
+        try:
+            ip_address(candidate)
+        except ValueError:
+            return client
+        client = candidate
+        if not is_trusted(candidate, trusted):
+            return client
+    return client
+
+
+def forwarded_for(address: str) -> str:
+    """`address` as a Forwarded node (RFC 7239 section 6); `unknown` for a unix socket."""
+    if not address:
+        return "unknown"
+    return f'"[{address}]"' if ":" in address else address
+
+
+def forwarding_lines(
+    *, peer: str, client: str, chain: str, scheme: str, host: str, via: str, forwarded: str = ""
+) -> str:
+    """The forwarding fields for a target, all but X-Request-Id.
+
+    `chain` and `forwarded` are what a trusted proxy sent in X-Forwarded-For and Forwarded, else empty.
+    """
+    node = forwarded_for(peer)
+    host_pair = f';host="{host}"' if host else ""
+    element = f"for={node}{host_pair};proto={scheme}"
+    seen = peer or "unknown"
+    host_line = f"X-Forwarded-Host: {host}\r\n" if host else ""
+    return (
+        f"X-Forwarded-For: {chain + ', ' if chain else ''}{seen}\r\n"
+        f"X-Forwarded-Proto: {scheme}\r\n"
+        f"{host_line}"
+        f"X-Real-IP: {client or 'unknown'}\r\n"
+        f"Forwarded: {forwarded + ', ' if forwarded else ''}{element}\r\n"
+        f"Via: {via}\r\n"
+    )
