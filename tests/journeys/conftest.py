@@ -1,6 +1,5 @@
 """Fixtures of the journeys: a real gateway, and upstreams that answer by script."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,9 +29,7 @@ def upstream() -> Iterator[Callable[..., Upstream]]:
     """`upstream(script)` starts an upstream that is stopped after the test; arguments as of Upstream."""
     with ExitStack() as stack:
 
-        def start(
-            script: Script | bytes = OK, *, tls: ssl.SSLContext | None = None, port: int = 0
-        ) -> Upstream:
-            return stack.enter_context(Upstream(script, tls=tls, port=port))
+        def start(script: Script | bytes = OK, **options: Any) -> Upstream:
+            return stack.enter_context(Upstream(script, **options))
 
         yield start

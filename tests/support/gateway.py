@@ -26,8 +26,8 @@ class Gateway:
     """`python -m gateway run` on the YAML `config`, in `directory`; use it in a `with`.
 
     `listen: 127.0.0.1:0` and `admin: 127.0.0.1:0` are put in unless the config says otherwise.
-    Standard output (the access log) and standard error go to files in `directory`. With `wait=False` it is not
-    waited for; `descriptors` is its RLIMIT_NOFILE.
+    Standard output (the access log) and standard error go to files in `directory`. With `wait=False` it is
+    not waited for; `descriptors` is its RLIMIT_NOFILE.
     """
 
     def __init__(

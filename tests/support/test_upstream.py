@@ -38,4 +38,4 @@ def test_a_script_that_raises_fails_the_with() -> None:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"), Upstream(script) as upstream:
-        _talk(upstream.port, b"GET / HTTP/1.1\r\n\r\n")
+        assert _talk(upstream.port) == b""

@@ -30,17 +30,13 @@ class Recorded:
         """The values of every field of that name, in order."""
         wanted = name.lower().encode() + b":"
         lines = self.head.split(b"\r\n")[1:]
-        return [
-            line[len(wanted) :].strip().decode("latin-1") for line in lines if line.lower().startswith(wanted)
-        ]
+        return [line[len(wanted) :].strip().decode("latin-1") for line in lines if line.lower().startswith(wanted)]
 
 
 class Wire:
     """One accepted connection, for a script."""
 
-    def __init__(
-        self, upstream: "Upstream", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, upstream: "Upstream", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._upstream = upstream
         self.reader = reader
         self.writer = writer
@@ -131,9 +127,7 @@ class Upstream:
     that the other side closed is no failure.
     """
 
-    def __init__(
-        self, script: Script | bytes = OK, *, tls: ssl.SSLContext | None = None, port: int = 0
-    ) -> None:
+    def __init__(self, script: Script | bytes = OK, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._script = answering(script) if isinstance(script, bytes) else script
         self._tls = tls
         self._wanted = port
