@@ -1,0 +1,76 @@
+# Sourced by deploy/quickstart and tests/check: makes .venv and installs this checkout into it.
+# shellcheck shell=bash
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+
+# Runs a command as root; can_be_root says whether that works without a question.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+can_be_root() { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+
+# Installs Debian packages, or says the line to type. On a machine without apt-get it says what is missing.
+install_packages() {
+    if ! command -v apt-get >/dev/null; then
+        die "install these with your system's packages (Debian's names): $*"
+    fi
+    can_be_root || die "type this, then run me again:  sudo apt-get install $*"
+    say "installing $*"
+    as_root apt-get update -qq </dev/null >&2 || say "apt-get update failed; trying with the lists that are here"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2 ||
+        die "apt-get could not install: $*"
+}
+
+recent_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# Prints the first Python of 3.11 or later.
+find_python() {
+    local name
+    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+        if recent_python "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# Debian ships `venv` without the pip that goes in: the package python3.X-venv holds it.
+make_venv() {
+    local python
+    if ! python=$(find_python); then
+        install_packages python3 python3-venv
+        python=$(find_python) || die "needs Python 3.11 or later; this is $(python3 --version 2>&1)"
+    fi
+    rm -rf .venv
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        if "$python" -m virtualenv --version >/dev/null 2>&1; then
+            "$python" -m virtualenv -q .venv && return
+        fi
+        install_packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    fi
+    "$python" -m venv .venv || die "could not make .venv with $python"
+}
+
+# install_checkout [EXTRA]: .venv holds this checkout (editable) and what it needs. Quick when nothing changed.
+install_checkout() {
+    local extra=${1:+[$1]} stamp wanted
+    stamp=".venv/installed${1:+-$1}"
+    # A moved checkout breaks the scripts of a venv, so its place is part of what was installed.
+    wanted="$PWD $(cksum <pyproject.toml)"
+    if recent_python .venv/bin/python && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    if ! recent_python .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+        [ "$(.venv/bin/python -c 'import sys; print(sys.prefix)')" != "$PWD/.venv" ]; then
+        make_venv
+    fi
+    say "installing the gateway${1:+ and what its $1s need} into .venv"
+    .venv/bin/python -m pip install -q --disable-pip-version-check -e ".$extra" >&2 ||
+        die "pip could not install; see its message above"
+    printf '%s\n' "$wanted" >"$stamp"
+}
