@@ -1,0 +1,169 @@
+"""The table of metric families: the single source of names, types, help and labels."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds in seconds of every histogram; the last bucket (+Inf) is implied."""
+
+HISTOGRAM_WIDTH = len(BUCKETS) + 2
+"""Cells of a histogram: one per bucket, one for +Inf, one for the sum."""
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric; `merge` says how the gauges of several workers become one number."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    merge: Literal["sum", "max"] = "sum"
+
+    @property
+    def width(self) -> int:
+        """Cells of one series."""
+        return HISTOGRAM_WIDTH if self.kind == "histogram" else 1
+
+
+_TABLE: tuple[Family, ...] = (
+    # requests of clients
+    Family(
+        "gateway_http_requests_total",
+        "counter",
+        "Requests answered.",
+        ("route", "method", "code", "source"),
+    ),
+    Family(
+        "gateway_http_request_duration_seconds",
+        "histogram",
+        "From the request head to the end of the answer.",
+        ("route",),
+    ),
+    Family(
+        "gateway_http_request_overhead_seconds",
+        "histogram",
+        "Spent in the gateway: the duration less the time the upstream had the request.",
+        ("route",),
+    ),
+    Family("gateway_http_requests_in_flight", "gauge", "Requests being served.", ("route",)),
+    Family("gateway_http_request_bytes_total", "counter", "Bytes of request bodies received.", ("route",)),
+    Family("gateway_http_response_bytes_total", "counter", "Bytes of response bodies sent.", ("route",)),
+    Family(
+        "gateway_responses_generated_total",
+        "counter",
+        "Answers the gateway made itself, by reason.",
+        ("route", "reason"),
+    ),
+    # connections of clients
+    Family("gateway_connections_open", "gauge", "Client connections open.", ("listener",)),
+    Family("gateway_connections_total", "counter", "Client connections accepted.", ("listener",)),
+    Family(
+        "gateway_connections_rejected_total",
+        "counter",
+        "Client connections closed before a request, by reason.",
+        ("listener", "reason"),
+    ),
+    Family(
+        "gateway_accept_paused_total",
+        "counter",
+        "Times accepting was paused for want of descriptors or room.",
+        ("listener",),
+    ),
+    Family(
+        "gateway_tls_handshake_errors_total",
+        "counter",
+        "Failed TLS handshakes with clients.",
+        ("listener", "reason"),
+    ),
+    Family(
+        "gateway_tls_certificate_not_after_timestamp_seconds",
+        "gauge",
+        "When the certificate expires, in Unix time.",
+        ("listener", "name"),
+        merge="max",
+    ),
+    # upstreams
+    Family(
+        "gateway_upstream_requests_total",
+        "counter",
+        "Requests answered by a target.",
+        ("upstream", "target", "code"),
+    ),
+    Family(
+        "gateway_upstream_request_duration_seconds",
+        "histogram",
+        "From the request on its way to the end of the target's answer.",
+        ("upstream",),
+    ),
+    Family(
+        "gateway_upstream_connect_duration_seconds",
+        "histogram",
+        "Time to connect to a target, TLS included.",
+        ("upstream",),
+    ),
+    Family(
+        "gateway_upstream_requests_in_flight",
+        "gauge",
+        "Requests a target is working on.",
+        ("upstream", "target"),
+    ),
+    Family(
+        "gateway_upstream_connections",
+        "gauge",
+        "Connections to a target.",
+        ("upstream", "target", "state"),
+    ),
+    Family(
+        "gateway_upstream_errors_total",
+        "counter",
+        "Failed attempts at a target, by reason.",
+        ("upstream", "target", "reason"),
+    ),
+    Family(
+        "gateway_upstream_retries_total",
+        "counter",
+        "Requests tried again, by what came of it.",
+        ("upstream", "outcome"),
+    ),
+    # the process
+    Family(
+        "gateway_event_loop_lag_seconds",
+        "histogram",
+        "How late the event loop runs what was due.",
+        ("worker",),
+    ),
+    Family("gateway_buffered_bytes", "gauge", "Bytes of bodies held in memory."),
+    Family("gateway_access_log_dropped_total", "counter", "Access log lines that could not be written."),
+    Family("gateway_worker_restarts_total", "counter", "Workers replaced, by reason.", ("reason",)),
+    Family("gateway_worker_up", "gauge", "1 while the worker serves.", ("worker",)),
+    Family("gateway_draining", "gauge", "1 while the gateway drains."),
+    Family("gateway_build_info", "gauge", "Always 1.", ("version", "python")),
+    Family(
+        "gateway_process_cpu_seconds_total",
+        "counter",
+        "User and system CPU time of a process of the gateway.",
+        ("process",),
+    ),
+    Family(
+        "gateway_process_resident_memory_bytes",
+        "gauge",
+        "Resident memory of a process of the gateway.",
+        ("process",),
+    ),
+    Family("gateway_process_open_fds", "gauge", "Open descriptors of a gateway process.", ("process",)),
+)
+
+FAMILIES: dict[str, Family] = {family.name: family for family in _TABLE}
+
+
+def family(name: str, kind: Kind) -> Family:
+    """The family `name` of that kind. Raises KeyError for a name that is not in the table."""
+    found = FAMILIES.get(name)
+    if found is None:
+        raise KeyError(f"no metric {name!r} in gateway/observe/metrics.py")
+    if found.kind != kind:
+        raise KeyError(f"{name} is a {found.kind}, not a {kind}")
+    return found
