@@ -65,6 +65,8 @@ class RouteSettings:
     body_bytes: int | None = -1
     """Limit of the request body; None: off; -1: the gateway's `limits.body`."""
     buffer: BufferSettings = BufferSettings()
+    upgrade: tuple[str, ...] = ("websocket",)
+    """Protocols that a client may upgrade to through this route, lower case."""
     request_headers: HeaderEdits = HeaderEdits()
     response_headers: HeaderEdits = HeaderEdits()
     source: str = ""

@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.transport.deadlines import Deadlines
+from gateway.transport.flow import Buffered
 from gateway.transport.settings import ClientSettings
 from gateway.wire.chunked import ChunkDecoder, encode_chunk
 from gateway.wire.fields import CHUNKED
@@ -66,6 +67,7 @@ class Listener:
         settings: ClientSettings,
         deadlines: Deadlines,
         handler: Handler,
+        buffered: Buffered,
         call_soon: Callable[..., Any],
         on_open: Callable[[], None] = lambda: None,
         on_close: Callable[[], None] = lambda: None,
@@ -75,6 +77,7 @@ class Listener:
         self.settings = settings
         self.deadlines = deadlines
         self.handler = handler
+        self.buffered = buffered
         self.call_soon = call_soon
         self.on_open = on_open
         self.on_close = on_close
@@ -82,9 +85,9 @@ class Listener:
         self.draining = False
         self.memo: dict[bytes, RequestFields] = {}
 
-    def connection(self) -> "ServerConnection":
-        """A protocol for one accepted socket."""
-        return ServerConnection(self)
+    def connection(self, peer: str | None = None) -> "ServerConnection":
+        """A protocol for one accepted socket; `peer` is the client's address where a PROXY header told it."""
+        return ServerConnection(self, peer)
 
     def fields(self, section: bytes) -> RequestFields:
         """The parsed fields of `section`. Clients repeat themselves, so equal sections are parsed once."""
@@ -118,8 +121,10 @@ class ServerConnection(asyncio.Protocol):
         "_chunked_out",
         "_closing",
         "_decoder",
+        "_held",
         "_keep_alive",
         "_paused",
+        "_read_ahead",
         "_resuming",
         "_scanned",
         "_stalled_at",
@@ -162,7 +167,9 @@ class ServerConnection(asyncio.Protocol):
         self._closing = False
         self._chunked_out = False
         self._paused = False
+        self._read_ahead = 0
         self._resuming = False
+        self._held = 0
         self._stalled_at = -1
         """Bytes in the write buffer when the client was last seen slow; -1 while it is not."""
 
@@ -206,28 +213,43 @@ class ServerConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        was_tunnel = self._state == TUNNEL
         self._state = CLOSED
         listener = self.listener
         listener.connections.discard(self)
         listener.deadlines.forget(self)
         listener.on_close()
+        self._release_held()
         sink, self.sink = self.sink, None
         if sink is not None:
             sink.on_client_gone()
         if self.exchange is not None:
-            self._end_exchange("client_closed")
+            self._end_exchange(None if was_tunnel else "client_closed")
         self._buffer = b""
         self._decoder = None
         self.transport = cast(asyncio.Transport, None)
 
+    def set_read_ahead(self, size: int) -> None:
+        """How far (bytes) an answer may be read ahead of this client; little where the gateway holds too much."""
+        if size != self._read_ahead:
+            self._read_ahead = size
+            self.transport.set_write_buffer_limits(high=size)
+
     def pause_writing(self) -> None:
-        self._stalled_at = self.transport.get_write_buffer_size()
+        self._stalled_at = self._held = self.transport.get_write_buffer_size()
+        self.listener.buffered.add(self._held)
         self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
         if self.sink is not None:
             self.sink.on_client_slow()
 
+    def _release_held(self) -> None:
+        if self._held:
+            self.listener.buffered.add(-self._held)
+            self._held = 0
+
     def resume_writing(self) -> None:
         self._stalled_at = -1
+        self._release_held()
         if self._state == WAITING:
             self.deadline = inf
         if self.sink is not None:
@@ -263,21 +285,16 @@ class ServerConnection(asyncio.Protocol):
 
     def _next_request(self, data: bytes) -> bytes | None:
         """Begin the request at the start of `data`; what is behind it, or None where its head is not whole yet."""
-        start = 0
-        if data[0] in b"\r\n":
-            data = _skip_empty_lines(data)
-            if not data or data == b"\r":
-                self._wait_for_head(data)
-                return None
-        end = data.find(b"\r\n\r\n", self._scanned)
+        start = _empty_lines(data) if data[0] in b"\r\n" else 0
+        end = data.find(b"\r\n\r\n", max(start, self._scanned))
         if end < 0:
-            self._check_partial_head(data)
+            self._check_partial_head(data, start)
             self._wait_for_head(data)
             return None
         self._scanned = 0
-        line_end = data.find(b"\r\n")
+        line_end = data.find(b"\r\n", start)
         limits = self.listener.settings.head
-        if line_end > limits.line_bytes:
+        if line_end - start > limits.line_bytes:
             raise GatewayError("uri_too_long", f"the request line exceeds {limits.line_bytes} bytes")
         fields = self.listener.fields(data[line_end + 2 : end + 4])
         head = RequestHead(data[start:line_end].decode("latin-1"), fields)
@@ -378,11 +395,11 @@ class ServerConnection(asyncio.Protocol):
             self._set_deadline(self._now() + self.listener.settings.header_timeout_s)
         self._buffer = data
 
-    def _check_partial_head(self, data: bytes) -> None:
+    def _check_partial_head(self, data: bytes, start: int) -> None:
         """Refuse early what can never become a head within the limits."""
         limits = self.listener.settings.head
-        first = data.find(b"\n")
-        if (len(data) if first < 0 else first) > limits.line_bytes + 1:
+        first = data.find(b"\n", start)
+        if (len(data) if first < 0 else first) - start > limits.line_bytes + 1:
             raise GatewayError("uri_too_long", f"the request line exceeds {limits.line_bytes} bytes")
         if first >= 0 and len(data) - first > limits.headers_bytes:
             raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
@@ -642,11 +659,11 @@ class ServerConnection(asyncio.Protocol):
         return f"<ServerConnection {self.peer} {_STATES[self._state]}>"
 
 
-def _skip_empty_lines(data: bytes) -> bytes:
-    """At most two empty lines ahead of a request line are skipped (RFC 9112 section 2.2)."""
-    for _ in range(2):
-        if data.startswith(b"\r\n"):
-            data = data[2:]
-    if data[:1] in (b"\r", b"\n") and data != b"\r":
+def _empty_lines(data: bytes) -> int:
+    """Length of the empty lines ahead of a request line: at most two are skipped (RFC 9112 section 2.2)."""
+    start = 0
+    while start < 4 and data.startswith(b"\r\n", start):
+        start += 2
+    if data[start : start + 1] in (b"\r", b"\n") and data[start:] != b"\r":
         raise GatewayError("bad_request", "empty lines ahead of the request line")
-    return data
+    return start

@@ -45,7 +45,7 @@ class ChunkDecoder:
         if self._pending:
             data = self._pending + data
             self._pending = b""
-        parts = []
+        parts: list[bytes] = []
         at, end = 0, len(data)
         while at < end and not self.done:
             if self._state == _DATA:

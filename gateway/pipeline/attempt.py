@@ -1,0 +1,177 @@
+"""One try at one target: a lease, a request, an answer; it ends exactly once."""
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from gateway.core.errors import GatewayError
+from gateway.transport.client import UpstreamConnection
+from gateway.transport.connections import Waiting
+from gateway.upstreams.target import Target
+from gateway.upstreams.upstream import Upstream
+from gateway.wire.fields import Fields
+from gateway.wire.head import ResponseHead
+
+if TYPE_CHECKING:
+    from gateway.pipeline.forward import Forward
+
+
+class Attempt:
+    """Told of its connection and of the answer; holds its place in the target's load until the answer's end."""
+
+    __slots__ = (
+        "_began_at",
+        "_fresh",
+        "_head_seen",
+        "_sent_at",
+        "_waiting",
+        "connection",
+        "forward",
+        "target",
+        "upstream",
+    )
+
+    def __init__(self, forward: "Forward", target: Target, upstream: Upstream) -> None:
+        self.forward = forward
+        self.target = target
+        self.upstream = upstream
+        self.connection: UpstreamConnection | None = None
+        self._waiting: Waiting | None = None
+        self._fresh = False
+        self._head_seen = False
+        self._began_at = self._sent_at = 0.0
+
+    def begin(self, *, fresh: bool = False) -> None:
+        """Take a place in the target's load and lease a connection; fresh: none that has served before."""
+        self._fresh = fresh
+        self.target.in_flight += 1
+        connection = None if fresh else self.target.connections.lease()
+        if connection is not None:
+            self.on_connection(connection)
+        else:
+            self._began_at = self.forward.plan.now()
+            self._waiting = self.target.connections.wait(self)
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        now = self.forward.plan.now()
+        if self._waiting is not None:
+            self._waiting = None
+            self._note_wait(connection, now - self._began_at)
+        self.connection = connection
+        self._sent_at = now
+        self.forward.send_request(connection, self.target)
+
+    def _note_wait(self, connection: UpstreamConnection, waited_s: float) -> None:
+        exchange = self.forward.exchange
+        if connection.served:
+            exchange.queue_s = waited_s
+        else:
+            exchange.connect_s = connection.connect_s
+            exchange.queue_s = max(waited_s - connection.connect_s, 0.0)
+            self.upstream.connect.observe(connection.connect_s)
+
+    def on_no_connection(self, error: GatewayError) -> None:
+        self._waiting = None
+        self._end_failed(error.reason.name)
+        self.forward.on_failure(error, sent=False, stale=False)
+
+    def send_data(self, data: bytes, end: bool) -> None:
+        if self.connection is not None:
+            self.connection.send_data(data, end)
+
+    # --- the answer ---------------------------------------------------------------------------------------------
+
+    def on_interim(self, head: ResponseHead) -> None:
+        self.forward.on_interim(head)
+
+    def on_head(self, head: ResponseHead, data: bytes, end: bool) -> None:
+        now = self.forward.plan.now()
+        self._head_seen = True
+        self.forward.exchange.ttfb_s = ttfb = now - self._sent_at
+        self.target.count_answer(head.status)
+        report = self.upstream.report
+        if report is not None:
+            report(self.target, ttfb, head.status < 500, now)
+        if end:
+            self.connection = None
+            self._end_ok(now)
+        elif self.connection is not None:
+            idle = self.upstream.settings.timeout.idle_s
+            self.connection.expect_progress(min(inf if idle is None else idle, self.forward.plan.timeout_s))
+        self.forward.on_head(head, data, end)
+
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None) -> None:
+        if end:
+            self.connection = None
+            self._end_ok(self.forward.plan.now())
+        elif self.forward.upgrade_done:
+            self.forward.on_tunnel_data(data)
+            return
+        self.forward.on_data(data, end, trailers)
+
+    def on_upgrade(self, head: ResponseHead, data: bytes) -> None:
+        self._head_seen = True
+        self.forward.exchange.ttfb_s = self.forward.plan.now() - self._sent_at
+        self.target.count_answer(101)
+        idle = self.upstream.settings.timeout.idle_s
+        if self.connection is not None:
+            self.connection.expect_progress(inf if idle is None else idle)
+        self.forward.on_upgrade(self, head, data)
+
+    def on_tunnel_end(self) -> None:
+        self.connection = None
+        self._end_ok(self.forward.plan.now())
+        self.forward.on_tunnel_end()
+
+    def on_failure(self, reason: str, detail: str) -> None:
+        connection, self.connection = self.connection, None
+        stale = reason == "upstream_reset" and connection is not None and connection.served > 1 and not self._head_seen
+        self._end_failed(reason)
+        self.forward.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=True, stale=stale)
+
+    def fail(self, reason: str, detail: str) -> None:
+        """The answer cannot be used: close its connection and fail."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.cancel()
+        self._end_failed(reason)
+        self.forward.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=True, stale=False)
+
+    @property
+    def _name(self) -> str:
+        return f"target {self.target.key} of {self.upstream.name}"
+
+    def on_target_slow(self) -> None:
+        self.forward.connection.pause_reading()
+
+    def on_target_ready(self) -> None:
+        self.forward.connection.resume_reading()
+
+    # --- ends ---------------------------------------------------------------------------------------------------
+
+    def _end_ok(self, now: float) -> None:
+        taken = now - self._sent_at
+        self.target.in_flight -= 1
+        self.forward.exchange.overhead_s -= taken
+        self.upstream.duration.observe(taken)
+
+    def _end_failed(self, reason: str) -> None:
+        now = self.forward.plan.now()
+        taken = now - (self._sent_at or self._began_at)
+        self.target.in_flight -= 1
+        self.target.count_error(reason)
+        self.forward.exchange.overhead_s -= taken
+        report = self.upstream.report
+        if report is not None:
+            report(self.target, taken, False, now)
+
+    def cancel(self) -> None:
+        """The client is gone: free the connection; nobody's failure."""
+        self.target.in_flight -= 1
+        if self._sent_at:
+            self.forward.exchange.overhead_s -= self.forward.plan.now() - self._sent_at
+        if self._waiting is not None:
+            self._waiting.give_up()
+            self._waiting = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.cancel()

@@ -1,0 +1,374 @@
+"""Proxying: from a matched request to the upstream's answer, in one or more attempts.
+
+    a time left   b pick a target   c permit   d lease a connection   e send   f report   g judge: done | again | give up
+
+A Forward is one exchange (it is told of the request's body and of the client); an Attempt is one try at one target (it is
+told of the connection and of the answer).
+"""
+
+from collections.abc import Callable
+from math import inf
+
+from gateway.core.errors import GatewayError
+from gateway.pipeline.attempt import Attempt
+from gateway.pipeline.edits import Editor
+from gateway.pipeline.respond import http_date, respond_error
+from gateway.pipeline.route import Call
+from gateway.pipeline.settings import BufferSettings
+from gateway.transport.client import UpstreamConnection
+from gateway.transport.server import ServerConnection
+from gateway.upstreams.target import Target
+from gateway.upstreams.upstream import Upstream
+from gateway.wire.chunked import LAST_CHUNK, encode_chunk
+from gateway.wire.fields import CHUNKED, Fields
+from gateway.wire.head import RequestHead, ResponseHead
+from gateway.wire.hops import lines_of, request_fields, response_fields, trailer_lines
+from gateway.wire.write import STATUS_LINES
+
+ATTEMPTS = 2
+"""Tries in all, as long as nothing was sent (connect failures)."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Safe to repeat (RFC 9110 section 9.2.2)."""
+
+
+class Plan:
+    """What a route's `to:` comes down to, worked out at load."""
+
+    __slots__ = (
+        "buffer",
+        "choose",
+        "hash_key",
+        "host",
+        "now",
+        "request_edit",
+        "response_edit",
+        "target_of",
+        "timeout_s",
+        "upgrades",
+        "via",
+    )
+
+    def __init__(
+        self,
+        *,
+        choose: Callable[[], Upstream],
+        target_of: Callable[[Call], str],
+        host: str,
+        timeout_s: float | None,
+        buffer: BufferSettings,
+        upgrades: frozenset[str],
+        request_edit: Editor | None,
+        response_edit: Editor | None,
+        hash_key: Callable[[Call], str] | None,
+        via: str,
+        now: Callable[[], float],
+    ) -> None:
+        self.choose = choose
+        self.target_of = target_of
+        """Makes the request target (path and query) for the upstream."""
+        self.host = host
+        """pass, upstream, or a name."""
+        self.timeout_s = inf if timeout_s is None else timeout_s
+        self.buffer = buffer
+        self.upgrades = upgrades
+        """Protocols that may be upgraded to, lower case."""
+        self.request_edit = request_edit
+        self.response_edit = response_edit
+        self.hash_key = hash_key
+        self.via = via
+        self.now = now
+
+    def begin(self, call: Call) -> None:
+        """Take a request on: at once if its body is here or is not to be waited for."""
+        Forward(self, call).begin(call.data, call.end)
+
+
+class Forward:
+    """One proxied exchange."""
+
+    __slots__ = (
+        "_body_whole",
+        "_buffered",
+        "_chunked_in",
+        "_parts",
+        "_tried",
+        "attempt",
+        "call",
+        "connection",
+        "exchange",
+        "lines",
+        "method",
+        "plan",
+        "upgrade",
+        "upstream",
+    )
+
+    def __init__(self, plan: Plan, call: Call) -> None:
+        self.plan = plan
+        self.call = call
+        self.connection: ServerConnection = call.connection
+        self.exchange = call.exchange
+        self.method = call.head.method
+        self.attempt: Attempt | None = None
+        self.upstream: Upstream = plan.choose()
+        self.exchange.upstream = self.upstream.name
+        self.upgrade: str | None = None
+        self._tried: list[Target] = []
+        self._parts: list[bytes] | None = []
+        """The body so far, while it may have to be sent (again); None once it streams."""
+        self._buffered = 0
+        self._body_whole = False
+        self._chunked_in = call.head.fields.length == CHUNKED
+
+    # --- the request --------------------------------------------------------------------------------------------
+
+    def begin(self, data: bytes, end: bool) -> None:
+        connection = self.connection
+        connection.sink = self
+        connection.set_read_ahead(self.plan.buffer.response_bytes)
+        if end:
+            if data:
+                self._keep(data)
+            self._body_whole = True
+            self._engage()
+            return
+        if connection.listener.buffered.full:
+            self.give_up(GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows"))
+            return
+        connection.continue_request()
+        limit = self.plan.buffer.request_bytes
+        if self.call.head.fields.length > limit:
+            if data:
+                self._keep(data)
+            self._engage()
+        else:
+            self.on_request_data(data, False)
+
+    def on_request_data(self, data: bytes, end: bool) -> None:
+        """More of the request's body (or of what a tunnel carries)."""
+        attempt = self.attempt
+        if attempt is not None and attempt.connection is not None:
+            attempt.send_data(self._encode(data, end), end)
+            return
+        if data:
+            self._keep(data)
+        if end:
+            self._body_whole = True
+        if attempt is not None:
+            if self._buffered > self.plan.buffer.request_bytes:
+                self.connection.pause_reading()
+        elif end or self._buffered > self.plan.buffer.request_bytes:
+            self._engage()
+
+    def _keep(self, data: bytes) -> None:
+        assert self._parts is not None
+        self._parts.append(data)
+        self._buffered += len(data)
+        self.connection.listener.buffered.add(len(data))
+
+    def _encode(self, data: bytes, end: bool) -> bytes:
+        """A piece of the body as it goes on the wire while it streams."""
+        if not self._chunked_in or self.upgrade_done:
+            return data
+        chunk = encode_chunk(data) if data else b""
+        return chunk + LAST_CHUNK if end else chunk
+
+    @property
+    def upgrade_done(self) -> bool:
+        return self.exchange.status == 101
+
+    def _engage(self) -> None:
+        """Pick a target and try it (a, b, c)."""
+        try:
+            plan = self.plan
+            key = plan.hash_key(self.call) if plan.hash_key is not None else None
+            target = self.upstream.pick(self._tried, key, plan.now())
+        except GatewayError as error:
+            self.give_up(error)
+            return
+        self._tried.append(target)
+        self.exchange.attempts += 1
+        self.exchange.target = target.key
+        self.attempt = Attempt(self, target, self.upstream)
+        self.attempt.begin()
+
+    def send_request(self, connection: UpstreamConnection, target: Target) -> None:
+        """Put the request on a leased connection (e): head and what is here of the body in one write."""
+        plan, call, exchange = self.plan, self.call, self.exchange
+        head = call.head
+        fields = head.fields
+        lines = fields.forward
+        if lines is None:
+            lines = fields.forward = lines_of((name, value) for name, _, value in request_fields(fields))
+        lines += self.connection.forwarding.lines(head)
+        lines += f"X-Request-Id: {exchange.request_id}\r\n"
+        if fields.upgrade is not None and head.version == "HTTP/1.1" and fields.upgrade.lower() in plan.upgrades:
+            self.upgrade = fields.upgrade.lower()
+            lines += f"Connection: Upgrade\r\nUpgrade: {fields.upgrade}\r\n"
+        elif fields.wants_trailers:
+            lines += "TE: trailers\r\nConnection: TE\r\n"
+        body, end = b"", self._body_whole
+        if self._buffered or self._chunked_in:
+            body, framing = self._body_so_far()
+            lines += framing
+        if plan.request_edit is not None:
+            lines = plan.request_edit.apply(lines)
+        host = head.authority if plan.host == "pass" else plan.host
+        if host == "upstream" or not host:
+            host = target.key
+        text = f"{self.method} {plan.target_of(call)} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"
+        data = text.encode("latin-1")
+        timeout = min(self.upstream.settings.timeout.head_s, plan.timeout_s)
+        connection.send(self.attempt, self.method, data + body if body else data, end, timeout)  # type: ignore[arg-type]
+        if not end:
+            self.connection.resume_reading()
+
+    def _body_so_far(self) -> tuple[bytes, str]:
+        """What is here of the body, framed, and the framing line it needs (Content-Length stands in the lines)."""
+        assert self._parts is not None
+        body = b"".join(self._parts)
+        if self._body_whole:
+            return body, f"Content-Length: {len(body)}\r\n" if self._chunked_in else ""
+        self._drop_parts()
+        if self._chunked_in:
+            return self._encode(body, False), "Transfer-Encoding: chunked\r\n"
+        return body, ""
+
+    def _drop_parts(self) -> None:
+        """The body cannot be sent again from here on."""
+        self._parts = None
+        self.connection.listener.buffered.add(-self._buffered)
+        self._buffered = 0
+
+    # --- the answer ---------------------------------------------------------------------------------------------
+
+    def on_head(self, head: ResponseHead, data: bytes, end: bool) -> None:
+        """The answer's head with the first of its body: pass it on."""
+        exchange = self.exchange
+        exchange.source = "upstream"
+        exchange.upstream_status = head.status
+        if exchange.attempts > 1:
+            self.upstream.count_retry("ok")
+        lines = head.forward
+        if lines is None:
+            lines = head.forward = lines_of((name, value) for name, _, value in response_fields(head))
+        length = head.length
+        if end:
+            self.finish()
+            if length < 0 and self.method != "HEAD" and head.status != 304 and head.status != 204:
+                length = len(data)
+                lines += f"Content-Length: {length}\r\n"
+        else:
+            self._note_stream(head)
+        if "date" not in head.fields.index:
+            lines = f"Date: {http_date()}\r\n{lines}"
+        if self.plan.response_edit is not None:
+            lines = self.plan.response_edit.apply(lines)
+        lines += f"Via: {self.plan.via}\r\nX-Request-Id: {exchange.request_id}\r\n"
+        self.connection.send(head.status, lines, length, data, end)
+
+    def _note_stream(self, head: ResponseHead) -> None:
+        if head.fields.index.get("content-type", "").startswith("text/event-stream"):
+            self.exchange.stream = "sse"
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """103 and the like go on to HTTP/1.1 clients; 100 was ours to answer."""
+        if head.status != 100:
+            lines = lines_of((name, value) for name, _, value in response_fields(head))
+            self.connection.send_interim(f"{STATUS_LINES[head.status]}{lines}\r\n".encode("latin-1"))
+
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None) -> None:
+        if end:
+            self.finish()
+            wanted = trailers is not None and self.call.head.fields.wants_trailers
+            self.connection.send_data(data, True, trailer_lines(trailers) if wanted else "")
+        else:
+            self.connection.send_data(data, False)
+
+    def on_upgrade(self, attempt: Attempt, head: ResponseHead, data: bytes) -> None:
+        """101: from here on bytes go both ways."""
+        answered = (head.fields.get("upgrade") or "").lower()
+        if self.upgrade is None or answered != self.upgrade or not self._body_whole:
+            attempt.fail("upstream_protocol", "the upstream switched to a protocol that was not asked for")
+            return
+        exchange = self.exchange
+        exchange.source = "upstream"
+        exchange.upstream_status = 101
+        exchange.stream = "websocket" if answered == "websocket" else "raw"
+        lines = lines_of((name, value) for name, _, value in response_fields(head))
+        lines += f"Connection: Upgrade\r\nUpgrade: {head.fields.get('upgrade')}\r\n"
+        lines += f"Via: {self.plan.via}\r\nX-Request-Id: {exchange.request_id}\r\n"
+        early = self.connection.become_tunnel(f"{STATUS_LINES[101]}{lines}\r\n".encode("latin-1"))
+        if data:
+            self.on_tunnel_data(data)
+        if early:
+            attempt.send_data(early, False)
+
+    def on_tunnel_data(self, data: bytes) -> None:
+        self.exchange.bytes_out += len(data)
+        self.connection.write_tunnel(data)
+
+    def on_tunnel_end(self) -> None:
+        self.finish()
+        self.connection.close_tunnel()
+
+    # --- judging ------------------------------------------------------------------------------------------------
+
+    def on_failure(self, error: GatewayError, *, sent: bool, stale: bool) -> None:
+        """An attempt failed (g). stale: on a connection that had served before, with no byte of an answer."""
+        attempt, self.attempt = self.attempt, None
+        if self.exchange.status:
+            reason = error.reason.name
+            self.connection.abort(reason if reason == "upstream_timeout" else "upstream_truncated")
+            self._drop()
+            return
+        replayable = self._parts is not None
+        if replayable and stale and self.method in _IDEMPOTENT and self.exchange.attempts < ATTEMPTS + 1:
+            self.exchange.attempts += 1
+            assert attempt is not None
+            self.attempt = Attempt(self, attempt.target, self.upstream)
+            self.attempt.begin(fresh=True)
+            return
+        if replayable and not sent and self.exchange.attempts < ATTEMPTS and self._has_another():
+            self._engage()
+            return
+        self.give_up(error)
+
+    def _has_another(self) -> bool:
+        return any(target not in self._tried for target in self.upstream.targets)
+
+    def give_up(self, error: GatewayError) -> None:
+        connection = self.connection
+        if self.exchange.attempts > 1:
+            self.upstream.count_retry("failed")
+        self.finish()
+        respond_error(connection, self.exchange, error)
+
+    # --- the client ---------------------------------------------------------------------------------------------
+
+    def on_client_gone(self) -> None:
+        """Free the upstream at once; a client that left is nobody's failure."""
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.cancel()
+        self._drop()
+
+    def on_client_slow(self) -> None:
+        if self.attempt is not None and self.attempt.connection is not None:
+            self.attempt.connection.pause_reading()
+
+    def on_client_ready(self) -> None:
+        if self.attempt is not None and self.attempt.connection is not None:
+            self.attempt.connection.resume_reading()
+
+    def finish(self) -> None:
+        """The upstream's part is over."""
+        self.attempt = None
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._buffered:
+            self._drop_parts()
+
+    def __repr__(self) -> str:
+        return f"<Forward {self.exchange.request_id} to {self.exchange.target}>"

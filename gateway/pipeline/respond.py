@@ -1,0 +1,100 @@
+"""Answers of the gateway's own: the only place where an error becomes an answer, and fixed answers and redirects."""
+
+from email.utils import formatdate
+
+from gateway.core.errors import GatewayError
+from gateway.core.exchange import Exchange
+from gateway.core.json import dumps
+from gateway.decide.route.rewrite import Redirect
+from gateway.pipeline.edits import Editor
+from gateway.pipeline.route import Call
+from gateway.pipeline.settings import RespondSettings
+from gateway.transport.server import ServerConnection
+from gateway.wire.hops import lines_of
+
+RETRY_AFTER_S = 1
+"""With 429 and 503, where nothing better is known."""
+
+
+def respond_error(
+    connection: ServerConnection, exchange: Exchange, error: GatewayError, allow: tuple[str, ...] = ()
+) -> None:
+    """Answer with problem+json (RFC 9457), or cut the connection where an answer is under way already."""
+    reason = error.reason
+    if exchange.status:
+        connection.abort("upstream_truncated" if reason.by_target else reason.name)
+        return
+    exchange.reason = reason.name
+    exchange.source = "gateway"
+    status = error.status
+    body = dumps(
+        {
+            "type": f"urn:gateway:{reason.name}",
+            "title": reason.title,
+            "status": status,
+            "detail": error.detail,
+            "request_id": exchange.request_id,
+        }
+    )
+    lines = f"Content-Type: application/problem+json\r\nX-Gateway-Reason: {reason.name}\r\n"
+    if status in (429, 503):
+        lines += f"Retry-After: {RETRY_AFTER_S}\r\n"
+    if status == 405:
+        lines += f"Allow: {', '.join(allow)}\r\n"
+    send_whole(connection, exchange, status, lines, body)
+
+
+def send_whole(connection: ServerConnection, exchange: Exchange, status: int, lines: str, body: bytes) -> None:
+    """Send a whole answer: to HEAD without its body, with the length that a GET would get."""
+    size = len(body)
+    length = "" if status == 204 or status == 304 else f"Content-Length: {size}\r\n"
+    if exchange.method == "HEAD" or not length:
+        body = b""
+    head = f"Date: {http_date()}\r\n{lines}{length}X-Request-Id: {exchange.request_id}\r\n"
+    connection.send(status, head, size, body, True)
+
+
+def http_date() -> str:
+    """Now, as an IMF-fixdate (RFC 9110 section 5.6.7)."""
+    return formatdate(usegmt=True)
+
+
+class Respond:
+    """A fixed answer."""
+
+    def __init__(self, settings: RespondSettings, response_edit: Editor | None) -> None:
+        self._status = settings.status
+        self._body = settings.body
+        lines = lines_of(settings.headers)
+        self._lines = response_edit.apply(lines) if response_edit else lines
+
+    def begin(self, call: Call) -> None:
+        call.exchange.source = "respond"
+        send_whole(call.connection, call.exchange, self._status, self._lines, self._body)
+
+
+class RedirectAnswer:
+    """A redirect whose location may take on what the route's `/*` matched."""
+
+    def __init__(self, redirect: Redirect, status: int, response_edit: Editor | None) -> None:
+        self._redirect = redirect
+        self._status = status
+        self._edit = response_edit
+
+    def begin(self, call: Call) -> None:
+        call.exchange.source = "respond"
+        location = self._redirect(call.match.rest, call.head.query)
+        lines = f"Location: {location}\r\n"
+        if self._edit:
+            lines = self._edit.apply(lines)
+        send_whole(call.connection, call.exchange, self._status, lines, b"")
+
+
+class RedirectToHttps:
+    """Every request of a listener with `redirect: https` goes to the same place, with TLS."""
+
+    def begin(self, connection: ServerConnection, exchange: Exchange, host: str) -> None:
+        exchange.source = "respond"
+        query = "" if exchange.query is None else f"?{exchange.query}"
+        lines = f"Location: https://{host}{exchange.path}{query}\r\n"
+        send_whole(connection, exchange, 308, lines, b"")

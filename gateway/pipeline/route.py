@@ -1,0 +1,132 @@
+"""A route at run time: what it answers with, its limits, and its counts."""
+
+from typing import Protocol
+
+from gateway.core.exchange import Exchange
+from gateway.decide.route.table import Match
+from gateway.observe.registry import Registry
+from gateway.transport.server import ServerConnection
+from gateway.wire.head import RequestHead
+
+_METHODS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split())
+"""RFC 9110 section 9, and PATCH (RFC 5789); any other counts as OTHER, so that clients cannot make up series."""
+
+
+class Answer(Protocol):
+    """How a route answers. `begin` may raise GatewayError."""
+
+    def begin(self, call: "Call") -> None: ...
+
+
+class Call:
+    """One request on its way to its answer: the parts that the steps hand on to each other."""
+
+    __slots__ = ("connection", "data", "end", "exchange", "head", "match", "path", "route")
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        exchange: Exchange,
+        head: RequestHead,
+        path: str,
+        match: "Match[Route]",
+        data: bytes,
+        end: bool,
+    ) -> None:
+        self.connection = connection
+        self.exchange = exchange
+        self.head = head
+        self.path = path
+        """Normalised."""
+        self.match = match
+        self.route = match.value
+        self.data = data
+        """The part of the body that came with the head."""
+        self.end = end
+        """Whether that is all of it."""
+
+
+class RouteStats:
+    """Counts of one route (or of `_unmatched`)."""
+
+    __slots__ = (
+        "_cells",
+        "_codes",
+        "_generated",
+        "_registry",
+        "duration",
+        "in_flight",
+        "name",
+        "overhead",
+        "received",
+        "sent",
+    )
+
+    def __init__(self, name: str, registry: Registry) -> None:
+        self.name = name
+        self.in_flight = 0
+        self.duration = registry.histogram("gateway_http_request_duration_seconds", route=name)
+        self.overhead = registry.histogram("gateway_http_request_overhead_seconds", route=name)
+        self.received = registry.counter("gateway_http_request_bytes_total", route=name)
+        self.sent = registry.counter("gateway_http_response_bytes_total", route=name)
+        self._registry = registry
+        self._cells = registry.cells
+        self._codes: dict[tuple[str, int, str], int] = {}
+        self._generated: dict[str, int] = {}
+        registry.on_flush(self._flush)
+
+    def count(self, exchange: Exchange, duration_s: float) -> None:
+        """An exchange ended."""
+        cells = self._cells
+        key = (exchange.method, exchange.status, exchange.source)
+        cell = self._codes.get(key)
+        if cell is None:
+            cell = self._code_cell(*key)
+        cells[cell] += 1.0
+        self.duration.observe(duration_s)
+        self.overhead.observe(exchange.overhead_s)
+        if exchange.bytes_in:
+            cells[self.received] += exchange.bytes_in
+        cells[self.sent] += exchange.bytes_out
+        if exchange.reason is not None:
+            self._count_reason(exchange.reason)
+
+    def _code_cell(self, method: str, status: int, source: str) -> int:
+        known = method in _METHODS
+        cell = self._registry.counter(
+            "gateway_http_requests_total",
+            route=self.name,
+            method=method if known else "OTHER",
+            code=str(status),
+            source=source,
+        )
+        if known:
+            self._codes[method, status, source] = cell
+        return cell
+
+    def _count_reason(self, reason: str) -> None:
+        cell = self._generated.get(reason)
+        if cell is None:
+            cell = self._generated[reason] = self._registry.counter(
+                "gateway_responses_generated_total", route=self.name, reason=reason
+            )
+        self._cells[cell] += 1.0
+
+    def _flush(self) -> None:
+        self._cells[self._registry.gauge("gateway_http_requests_in_flight", route=self.name)] = float(self.in_flight)
+
+
+class Route:
+    """One route of the snapshot."""
+
+    __slots__ = ("answer", "body_limit", "name", "stats")
+
+    def __init__(self, *, name: str, answer: Answer, body_limit: int | None, stats: RouteStats) -> None:
+        self.name = name
+        self.answer = answer
+        self.body_limit = body_limit
+        """Bytes of the request's body; None: off."""
+        self.stats = stats
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name}>"

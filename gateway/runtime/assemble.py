@@ -1,0 +1,242 @@
+"""From settings to a gateway on one loop: who gets handed what."""
+
+import asyncio
+import hashlib
+import random
+import socket
+from collections.abc import Callable
+from ipaddress import ip_network
+
+from gateway.config.settings import GatewaySettings
+from gateway.core.clock import Clock, monotonic
+from gateway.core.exchange import Exchange
+from gateway.decide.balance.registry import make_balancer
+from gateway.decide.balance.split import Split
+from gateway.decide.route.rewrite import Redirect, Rewrite
+from gateway.decide.route.table import RouteTable
+from gateway.observe.registry import Registry
+from gateway.pipeline.edits import editor
+from gateway.pipeline.forward import Plan
+from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
+from gateway.pipeline.hash_key import hash_key
+from gateway.pipeline.respond import RedirectAnswer, Respond
+from gateway.pipeline.route import Answer, Call, Route, RouteStats
+from gateway.pipeline.settings import ForwardSettings, RespondSettings, RouteSettings
+from gateway.transport.deadlines import Deadlines
+from gateway.transport.dial import Dialer
+from gateway.transport.flow import Buffered
+from gateway.transport.resolver import Resolver
+from gateway.transport.server import Listener
+from gateway.transport.settings import ListenSettings
+from gateway.transport.tls import client_tls
+from gateway.upstreams.settings import UpstreamSettings
+from gateway.upstreams.upstream import Upstream
+
+
+class Gateway:
+    """The data plane of one worker."""
+
+    def __init__(
+        self,
+        *,
+        listeners: list[Listener],
+        pipelines: list[Pipeline],
+        upstreams: dict[str, Upstream],
+        deadlines: Deadlines,
+        buffered: Buffered,
+    ) -> None:
+        self.upstreams = upstreams
+        self.buffered = buffered
+        self._listeners = listeners
+        self._pipelines = pipelines
+        self._deadlines = deadlines
+
+    def listener(self, index: int) -> Listener:
+        """The listener of `settings.listen[index]`."""
+        return self._listeners[index]
+
+    async def start(self) -> None:
+        """Resolve what has to be resolved before the first request."""
+        for upstream in self.upstreams.values():
+            await upstream.start()
+
+    def tick(self, now: float) -> None:
+        """Fire deadlines; to be called every 50 ms."""
+        self._deadlines.tick(now)
+
+    def begin_drain(self) -> None:
+        """Idle client connections close now, the others with their next answer."""
+        for listener in self._listeners:
+            listener.drain()
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges under way, open tunnels and streams included."""
+        return sum(pipeline.in_flight for pipeline in self._pipelines)
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return sum(len(listener.connections) for listener in self._listeners)
+
+    def close(self) -> None:
+        """Cut what is still open."""
+        for listener in self._listeners:
+            for connection in list(listener.connections):
+                connection.abort("draining")
+        for upstream in self.upstreams.values():
+            upstream.close()
+
+
+def assemble(
+    settings: GatewaySettings,
+    registry: Registry,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    log: Callable[[Exchange], None] | None = None,
+    clock: Clock = monotonic,
+    others_buffered: Callable[[], int] = lambda: 0,
+) -> Gateway:
+    """Build everything that one config says. Touches no socket. Raises TlsError on unreadable certificates."""
+    deadlines = Deadlines(clock)
+    resolver = Resolver(loop, clock)
+    dialer = Dialer(loop, resolver)
+    buffered = Buffered(settings.limits.buffered_bytes, others_buffered)
+    upstreams = {each.name: _upstream(each, registry, dialer, resolver, deadlines) for each in settings.upstreams}
+    stats = {each.name: RouteStats(each.name, registry) for each in settings.routes}
+    via = _via(settings)
+    routes = [(each.match, _route(each, settings, upstreams, stats[each.name], via, clock)) for each in settings.routes]
+    snapshot = Snapshot(
+        table=RouteTable(routes),
+        body_limit=settings.client.body_bytes,
+        trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
+        via=via,
+    )
+    unmatched = RouteStats(UNMATCHED, registry)
+    listeners, pipelines = [], []
+    for each in settings.listen:
+        pipeline = Pipeline(
+            snapshot, unmatched=unmatched, stats=stats, log=log, now=clock, redirect_https=each.redirect_https
+        )
+        pipelines.append(pipeline)
+        listeners.append(_listener(each, settings, pipeline, registry, deadlines, buffered, loop))
+    gauge = registry.gauge("gateway_buffered_bytes")
+    registry.on_flush(lambda: registry.cells.__setitem__(gauge, float(buffered.value)))
+    return Gateway(
+        listeners=listeners, pipelines=pipelines, upstreams=upstreams, deadlines=deadlines, buffered=buffered
+    )
+
+
+def _via(settings: GatewaySettings) -> str:
+    """Our entry in Via: the same for all workers of this gateway, another for every other gateway."""
+    own = f"{socket.gethostname()} {settings.path} {[str(each.address) for each in settings.listen]}"
+    return f"1.1 floodgate-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
+
+
+def _upstream(
+    settings: UpstreamSettings, registry: Registry, dialer: Dialer, resolver: Resolver, deadlines: Deadlines
+) -> Upstream:
+    wants_tls = any(target.tls for target in settings.targets)
+    return Upstream(
+        settings,
+        balancer=make_balancer(settings.balance, random.Random()),
+        tls=client_tls(settings.tls) if wants_tls else None,
+        registry=registry,
+        dialer=dialer,
+        resolver=resolver,
+        deadlines=deadlines,
+    )
+
+
+def _listener(
+    settings: ListenSettings,
+    gateway: GatewaySettings,
+    pipeline: Pipeline,
+    registry: Registry,
+    deadlines: Deadlines,
+    buffered: Buffered,
+    loop: asyncio.AbstractEventLoop,
+) -> Listener:
+    cells = registry.cells
+    total = registry.counter("gateway_connections_total", listener=settings.name)
+    open_now = registry.gauge("gateway_connections_open", listener=settings.name)
+
+    def opened() -> None:
+        cells[total] += 1.0
+        cells[open_now] += 1.0
+
+    def closed() -> None:
+        cells[open_now] -= 1.0
+
+    return Listener(
+        name=settings.name,
+        scheme="https" if settings.tls else "http",
+        settings=gateway.client,
+        deadlines=deadlines,
+        handler=pipeline,
+        buffered=buffered,
+        call_soon=loop.call_soon,
+        on_open=opened,
+        on_close=closed,
+    )
+
+
+def _route(
+    settings: RouteSettings,
+    gateway: GatewaySettings,
+    upstreams: dict[str, Upstream],
+    stats: RouteStats,
+    via: str,
+    clock: Clock,
+) -> Route:
+    limit = gateway.client.body_bytes if settings.body_bytes == -1 else settings.body_bytes
+    return Route(name=settings.name, answer=_answer(settings, upstreams, via, clock), body_limit=limit, stats=stats)
+
+
+def _answer(settings: RouteSettings, upstreams: dict[str, Upstream], via: str, clock: Clock) -> Answer:
+    answer = settings.answer
+    response_edit = editor(settings.response_headers)
+    if isinstance(answer, ForwardSettings):
+        return _plan(settings, answer, upstreams, via, clock)
+    if isinstance(answer, RespondSettings):
+        return Respond(answer, response_edit)
+    return RedirectAnswer(Redirect(answer), answer.status, response_edit)
+
+
+def _plan(
+    settings: RouteSettings, answer: ForwardSettings, upstreams: dict[str, Upstream], via: str, clock: Clock
+) -> Plan:
+    return Plan(
+        choose=_chooser(answer, upstreams),
+        target_of=_target_of(answer),
+        host=answer.host,
+        timeout_s=settings.timeout_s,
+        buffer=settings.buffer,
+        upgrades=frozenset(settings.upgrade),
+        request_edit=editor(settings.request_headers),
+        response_edit=editor(settings.response_headers),
+        hash_key=hash_key([upstreams[name].settings.balance.hash_on for name, _ in answer.to]),
+        via=via,
+        now=clock,
+    )
+
+
+def _chooser(answer: ForwardSettings, upstreams: dict[str, Upstream]) -> Callable[[], Upstream]:
+    if len(answer.to) == 1:
+        only = upstreams[answer.to[0][0]]
+        return lambda: only
+    split = Split(answer.to)
+    rng = random.Random()
+    return lambda: upstreams[split.pick(rng)]
+
+
+def _target_of(answer: ForwardSettings) -> Callable[[Call], str]:
+    """The request target for the upstream: the rewritten path, and the query byte for byte."""
+    rewrite = Rewrite(answer)
+
+    def target_of(call: Call) -> str:
+        path = rewrite(call.path, call.match)
+        query = call.head.query
+        return path if query is None else f"{path}?{query}"
+
+    return target_of

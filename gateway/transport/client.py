@@ -1,0 +1,408 @@
+"""A connection to a target: one request at a time, the answer framed strictly.
+
+A connection in doubt is closed, never reused: bytes that nobody asked for, an answer before the request was sent as a
+whole, a framing error, `Connection: close`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Protocol, cast
+
+from gateway.core.errors import GatewayError
+from gateway.transport.deadlines import Deadlines
+from gateway.wire.chunked import ChunkDecoder
+from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields, tokens
+from gateway.wire.head import ResponseHead
+from gateway.wire.limits import HeadLimits
+
+if TYPE_CHECKING:
+    from gateway.transport.connections import Connections
+
+ANSWER_LIMITS = HeadLimits(line_bytes=32 * 1024, headers_bytes=64 * 1024, header_count=256, underscores="allow")
+"""Of an upstream's head; upstreams are trusted more than clients, and still bounded."""
+MAX_INTERIM = 8
+"""Informational answers to one request; more is an error."""
+MEMO_SIZE = 256
+MEMO_BYTES = 1024
+
+IDLE, HEAD, BODY, UNTIL_END, TUNNEL, CLOSED = range(6)
+_STATES = "idle head body until-end tunnel closed".split()
+
+
+class User(Protocol):
+    """Who sent the request and wants the answer. After `end` or `on_failure` nothing more is called."""
+
+    def on_head(self, head: ResponseHead, data: bytes, end: bool) -> None: ...
+    def on_interim(self, head: ResponseHead) -> None: ...
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None) -> None: ...
+    def on_upgrade(self, head: ResponseHead, data: bytes) -> None: ...
+    def on_tunnel_end(self) -> None: ...
+    def on_failure(self, reason: str, detail: str) -> None: ...
+    def on_target_slow(self) -> None: ...
+    def on_target_ready(self) -> None: ...
+
+
+class HeadMemo:
+    """Answer heads by their bytes: a target repeats itself, so equal heads are parsed once."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, ResponseHead] = {}
+
+    def parse(self, data: bytes) -> ResponseHead:
+        head = self._heads.get(data)
+        if head is None:
+            head = ResponseHead(data.decode("latin-1"), ANSWER_LIMITS)
+            if len(data) <= MEMO_BYTES:
+                if len(self._heads) >= MEMO_SIZE:
+                    self._heads.clear()
+                self._heads[data] = head
+        return head
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to one target."""
+
+    __slots__ = (
+        "__weakref__",
+        "_decoder",
+        "_interims",
+        "_keep",
+        "_left",
+        "_method",
+        "_paused",
+        "_pending",
+        "_state",
+        "_timeout_s",
+        "armed",
+        "connect_s",
+        "deadline",
+        "idle_timeout_s",
+        "owner",
+        "request_sent",
+        "served",
+        "transport",
+        "user",
+    )
+
+    def __init__(self, owner: "Connections") -> None:
+        self.owner = owner
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.user: User | None = None
+        self.deadline = self.armed = inf
+        self.idle_timeout_s = owner.settings.idle_timeout_s
+        self.served = 0
+        """Requests that were begun on this connection."""
+        self.connect_s = 0.0
+        self.request_sent = True
+        """Whether the current request went out as a whole."""
+        self._state = IDLE
+        self._method = ""
+        self._keep = True
+        self._left = 0
+        self._interims = 0
+        self._timeout_s = inf
+        self._pending = b""
+        self._decoder: ChunkDecoder | None = None
+        self._paused = False
+
+    # --- using it -----------------------------------------------------------------------------------------------
+
+    def send(self, user: User, method: str, data: bytes, end: bool, head_timeout_s: float) -> None:
+        """Begin a request: its head with the first of its body; `end` when that is all of it."""
+        self.user = user
+        self.served += 1
+        self._state = HEAD
+        self._method = method
+        self._keep = True
+        self._interims = 0
+        self._timeout_s = head_timeout_s
+        self.request_sent = end
+        self.transport.write(data)
+        self._set_deadline(self.owner.deadlines.clock() + head_timeout_s)
+
+    def send_data(self, data: bytes, end: bool) -> None:
+        """More of the request's body; the time for the answer counts from here."""
+        if self._state == CLOSED:
+            return
+        if data:
+            self.transport.write(data)
+        if end:
+            self.request_sent = True
+        if self._state == HEAD or self._state == TUNNEL:
+            self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
+
+    def expect_progress(self, idle_timeout_s: float) -> None:
+        """From now on each read may take this long (seconds; inf for ever)."""
+        self._timeout_s = idle_timeout_s
+        if self._state != CLOSED and self._state != IDLE and not self._paused:
+            self._set_deadline(self.owner.deadlines.clock() + idle_timeout_s)
+
+    def cancel(self) -> None:
+        """The user no longer wants the answer: nothing more is told, and the connection is closed."""
+        self.close()
+
+    def close(self) -> None:
+        """Close at once where something is unfinished, in good order where nothing is."""
+        if self._state != CLOSED:
+            in_order = self._state == IDLE or self.user is None
+            self._lose()
+            if in_order:
+                self.transport.close()
+            else:
+                self.transport.abort()
+
+    def begin_idle(self) -> None:
+        """Fresh from the dial: idle until it is leased."""
+        self._set_deadline(self.owner.deadlines.clock() + self.idle_timeout_s)
+
+    def close_unopened(self) -> None:
+        """The dial failed; where TLS failed, a transport was made already."""
+        if self.transport is not None:
+            self.close()
+
+    def pause_reading(self) -> None:
+        """The client is slow: its time does not count against the target."""
+        if not self._paused and self._state != CLOSED:
+            self._paused = True
+            self.deadline = inf
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and self._state != CLOSED:
+            self._paused = False
+            self.transport.resume_reading()
+            self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
+
+    # --- the socket ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=64 * 1024)
+        self.owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state == HEAD:
+            if self._pending:
+                data = self._pending + data
+                self._pending = b""
+            try:
+                self._read_head(data)
+            except GatewayError as error:
+                self._fail("upstream_protocol", error.detail)
+        elif state == BODY or state == UNTIL_END:
+            self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
+            try:
+                self._read_body(data)
+            except GatewayError as error:
+                self._fail("upstream_protocol", error.detail)
+        elif state == TUNNEL:
+            self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
+            self.user.on_data(data, False, None)  # type: ignore[union-attr]
+        else:
+            self.close()
+
+    def eof_received(self) -> bool:
+        if self._state == UNTIL_END and self.user is not None:
+            user = self.user
+            self._lose()
+            user.on_data(b"", True, None)
+        elif self._state == TUNNEL and self.user is not None:
+            user = self.user
+            self._lose()
+            user.on_tunnel_end()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._state == HEAD or self._state == BODY:
+            self._fail("upstream_reset", "the upstream closed the connection before its answer was whole")
+        elif self._state == UNTIL_END:
+            self._fail("upstream_reset", "the upstream's connection broke before its answer was whole")
+        elif self._state == TUNNEL and self.user is not None:
+            user = self.user
+            self._lose()
+            user.on_tunnel_end()
+        else:
+            self._lose()
+        self.transport = cast(asyncio.Transport, None)
+
+    def pause_writing(self) -> None:
+        if self.user is not None:
+            self.user.on_target_slow()
+
+    def resume_writing(self) -> None:
+        if self.user is not None:
+            self.user.on_target_ready()
+
+    def on_deadline(self, now: float) -> None:
+        if self._state == IDLE:
+            self.close()
+        elif self._state == TUNNEL and self.user is not None:
+            user = self.user
+            self.close()
+            user.on_tunnel_end()
+        elif self._state != CLOSED:
+            what = "begin its answer" if self._state == HEAD else "go on with its answer"
+            self._fail("upstream_timeout", f"the upstream did not {what} within {self._timeout_s:g}s")
+
+    # --- reading the answer -------------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> None:
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > ANSWER_LIMITS.headers_bytes:
+                    raise GatewayError("upstream_protocol", "the upstream's head is too large")
+                if not b"HTTP/1.".startswith(data[:7]) and not data.startswith(b"HTTP/1."):
+                    raise GatewayError("upstream_protocol", "the upstream's answer is not HTTP/1.1")
+                self._pending = data
+                return
+            end += 4
+            head = self.owner.memo.parse(data[:end])
+            data = data[end:]
+            if head.status >= 200 or head.status == 101:
+                break
+            self._interim(head)
+            if self._state != HEAD:
+                return
+        if head.status == 101:
+            self._upgrade(head, data)
+        else:
+            self._answer(head, data)
+
+    def _interim(self, head: ResponseHead) -> None:
+        self._interims += 1
+        if self._interims > MAX_INTERIM:
+            raise GatewayError("upstream_protocol", f"more than {MAX_INTERIM} informational answers")
+        if self.user is not None:
+            self.user.on_interim(head)
+
+    def _answer(self, head: ResponseHead, data: bytes) -> None:
+        user = cast(User, self.user)
+        self._keep = head.keep_alive
+        length = head.body_length(self._method)
+        if length >= 0:
+            size = len(data)
+            if size >= length:
+                if size > length:
+                    data = data[:length]
+                    self._keep = False
+                self._release(head)
+                user.on_head(head, data, True)
+                return
+            self._left = length - size
+            self._state = BODY
+        elif length == CHUNKED:
+            self._state = BODY
+            decoder = ChunkDecoder(ANSWER_LIMITS)
+            data = decoder.feed(data)
+            if decoder.done:
+                self._keep = self._keep and not decoder.rest
+                if decoder.trailers is None:
+                    self._release(head)
+                    user.on_head(head, data, True)
+                else:
+                    user.on_head(head, data, False)
+                    if self.user is user:
+                        self._release(head)
+                        user.on_data(b"", True, decoder.trailers)
+                return
+            self._decoder = decoder
+        elif length == UNTIL_CLOSE:
+            self._state = UNTIL_END
+            self._keep = False
+        self._note_keep_alive(head)
+        user.on_head(head, data, False)
+
+    def _read_body(self, data: bytes) -> None:
+        user = cast(User, self.user)
+        if self._state == UNTIL_END:
+            user.on_data(data, False, None)
+        elif self._decoder is not None:
+            decoder = self._decoder
+            data = decoder.feed(data)
+            if decoder.done:
+                self._decoder = None
+                self._keep = self._keep and not decoder.rest
+                self._release(None)
+                user.on_data(data, True, decoder.trailers)
+            elif data:
+                user.on_data(data, False, None)
+        else:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                user.on_data(data, False, None)
+                return
+            if left < 0:
+                data = data[: self._left]
+                self._keep = False
+            self._release(None)
+            user.on_data(data, True, None)
+
+    def _upgrade(self, head: ResponseHead, data: bytes) -> None:
+        user = cast(User, self.user)
+        self._state = TUNNEL
+        self._keep = False
+        user.on_upgrade(head, data)
+
+    # --- ends ---------------------------------------------------------------------------------------------------
+
+    def _release(self, head: ResponseHead | None) -> None:
+        """The answer is whole: back to the idle ones, or closed where anything is in doubt."""
+        self.user = None
+        if head is not None:
+            self._note_keep_alive(head)
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if self._keep and self.request_sent:
+            self._state = IDLE
+            self._set_deadline(self.owner.deadlines.clock() + self.idle_timeout_s)
+            self.owner.give_back(self)
+        else:
+            self.close()
+
+    def _note_keep_alive(self, head: ResponseHead) -> None:
+        """An upstream that says when it will close is left before that (`Keep-Alive: timeout=N`)."""
+        hint = head.fields.index.get("keep-alive")
+        if hint is None:
+            return
+        for token in tokens(hint):
+            name, _, value = token.partition("=")
+            if name == "timeout" and value.isascii() and value.isdecimal():
+                self.idle_timeout_s = max(min(float(value) - 1.0, 3600.0), 0.0)
+
+    def _fail(self, reason: str, detail: str) -> None:
+        user = self.user
+        self.close()
+        if user is not None:
+            user.on_failure(reason, detail)
+
+    def _lose(self) -> None:
+        """Mark as closed and tell the owner, once."""
+        if self._state != CLOSED:
+            self._state = CLOSED
+            self.user = None
+            self._pending = b""
+            self._decoder = None
+            self.owner.deadlines.forget(self)
+            self.owner.closed(self)
+
+    def _set_deadline(self, deadline: float) -> None:
+        self.deadline = deadline
+        if deadline < self.armed:
+            self.owner.deadlines.arm(self)
+
+    @property
+    def is_idle(self) -> bool:
+        return self._state == IDLE
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection {_STATES[self._state]} served={self.served}>"
+
+
+ConnectionFactory = Callable[["Connections"], UpstreamConnection]

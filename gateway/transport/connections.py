@@ -1,0 +1,167 @@
+"""The connections to one target: leased newest first, given back, capped, with a bounded wait.
+
+A dial is not tied to who asked for it: whoever waits first gets the first connection that is free, be it new or given
+back (as Go's net/http does), so a slow connect holds up nobody who could be served.
+"""
+
+import asyncio
+from collections import deque
+from math import inf
+from typing import Protocol
+
+from gateway.core.errors import GatewayError
+from gateway.transport.client import HeadMemo, UpstreamConnection
+from gateway.transport.deadlines import Deadlines
+from gateway.transport.dial import Destination, Dialer
+from gateway.transport.settings import ConnectionsSettings
+
+
+class Taker(Protocol):
+    """Who waits for a connection; exactly one of the two is called, unless the wait is given up."""
+
+    def on_connection(self, connection: UpstreamConnection) -> None: ...
+    def on_no_connection(self, error: GatewayError) -> None: ...
+
+
+class Waiting:
+    """One place in the line for a connection."""
+
+    __slots__ = ("_line", "armed", "deadline", "taker")
+
+    def __init__(self, line: "Connections", taker: Taker) -> None:
+        self._line = line
+        self.taker: Taker | None = taker
+        self.deadline = self.armed = inf
+
+    def give_up(self) -> None:
+        """The taker no longer wants a connection."""
+        self.taker = None
+        self._line.deadlines.forget(self)
+
+    def on_deadline(self, now: float) -> None:
+        taker, self.taker = self.taker, None
+        if taker is not None:
+            line = self._line
+            taker.on_no_connection(
+                GatewayError(
+                    "upstream_busy",
+                    f"all {line.settings.max} connections to {line.to} were taken for {line.settings.wait_s:g}s",
+                )
+            )
+
+
+class Connections:
+    """Connections to one target, of one worker."""
+
+    def __init__(
+        self, *, to: Destination, settings: ConnectionsSettings, dialer: Dialer, deadlines: Deadlines, memo: HeadMemo
+    ) -> None:
+        self.to = to
+        self.settings = settings
+        self.deadlines = deadlines
+        self.memo = memo
+        self._dialer = dialer
+        self._idle: list[UpstreamConnection] = []
+        self._line: deque[Waiting] = deque()
+        self._open: set[UpstreamConnection] = set()
+        self._dials: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def lease(self) -> UpstreamConnection | None:
+        """The idle connection that was used last, if there is one."""
+        return self._idle.pop() if self._idle else None
+
+    def wait(self, taker: Taker) -> Waiting:
+        """Stand in line for a connection, dialling one where the cap allows."""
+        waiting = Waiting(self, taker)
+        self._line.append(waiting)
+        if len(self._open) + len(self._dials) < self.settings.max:
+            self._dial()
+        else:
+            waiting.deadline = self.deadlines.clock() + self.settings.wait_s
+            self.deadlines.arm(waiting)
+        return waiting
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """A connection whose answer is whole."""
+        if self._line:
+            waiting = self._next()
+            if waiting is not None:
+                self._hand(waiting, connection)
+                return
+        if self._closed or len(self._idle) >= self.settings.idle or connection.idle_timeout_s <= 0:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        self._open.add(connection)
+
+    def closed(self, connection: UpstreamConnection) -> None:
+        """A connection is gone; who waits for its place gets a new one."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._dial_for_line()
+
+    def close(self) -> None:
+        """Close what is idle; connections in use close when their answer is whole."""
+        self._closed = True
+        for connection in list(self._idle):
+            connection.close()
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def active(self) -> int:
+        return len(self._open) - len(self._idle)
+
+    def _next(self) -> Waiting | None:
+        while self._line:
+            waiting = self._line.popleft()
+            if waiting.taker is not None:
+                return waiting
+        return None
+
+    def _hand(self, waiting: Waiting, connection: UpstreamConnection) -> None:
+        taker, waiting.taker = waiting.taker, None
+        self.deadlines.forget(waiting)
+        connection.deadline = inf
+        assert taker is not None
+        taker.on_connection(connection)
+
+    def _dial_for_line(self) -> None:
+        """One dial for each who waits and has none under way, up to the cap."""
+        if not self._line:
+            return
+        wanted = sum(waiting.taker is not None for waiting in self._line)
+        while len(self._dials) < wanted and len(self._open) + len(self._dials) < self.settings.max:
+            self._dial()
+
+    def _dial(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._open_one())
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    async def _open_one(self) -> None:
+        begun = self.deadlines.clock()
+        connection = UpstreamConnection(self)
+        try:
+            await self._dialer.dial(self.to, connection)
+        except GatewayError as error:
+            connection.close_unopened()
+            waiting = self._next()
+            if waiting is not None and waiting.taker is not None:
+                taker, waiting.taker = waiting.taker, None
+                self.deadlines.forget(waiting)
+                taker.on_no_connection(error)
+            return
+        connection.connect_s = self.deadlines.clock() - begun
+        if connection.is_idle:
+            connection.begin_idle()
+            self.give_back(connection)
+
+    def __repr__(self) -> str:
+        return f"<Connections {self.to} idle={self.idle} active={self.active} waiting={len(self._line)}>"

@@ -1,0 +1,71 @@
+"""One target at run time: its load, its connections, its counts."""
+
+from math import inf
+
+from gateway.observe.registry import Registry
+from gateway.transport.connections import Connections
+
+
+class Target:
+    """State of one address of an upstream. The balancers read `in_flight` and `weight`; `ewma_s` is peak_ewma's."""
+
+    __slots__ = (
+        "_codes",
+        "_errors",
+        "_registry",
+        "_upstream",
+        "cells",
+        "connections",
+        "ewma_at",
+        "ewma_s",
+        "in_flight",
+        "key",
+        "started_at",
+        "weight",
+    )
+
+    def __init__(
+        self, *, key: str, weight: int, upstream: str, connections: Connections, registry: Registry, now: float
+    ) -> None:
+        self.key = key
+        """`host:port`: the label in metrics and logs."""
+        self.weight = weight
+        self.connections = connections
+        self.in_flight = 0
+        self.ewma_s = 0.0
+        self.ewma_at = -inf
+        self.started_at = now
+        self.cells = registry.cells
+        self._registry = registry
+        self._upstream = upstream
+        self._codes: dict[int, int] = {}
+        self._errors: dict[str, int] = {}
+
+    def count_answer(self, status: int) -> None:
+        cell = self._codes.get(status)
+        if cell is None:
+            cell = self._codes[status] = self._registry.counter(
+                "gateway_upstream_requests_total", upstream=self._upstream, target=self.key, code=str(status)
+            )
+        self.cells[cell] += 1.0
+
+    def count_error(self, reason: str) -> None:
+        cell = self._errors.get(reason)
+        if cell is None:
+            cell = self._errors[reason] = self._registry.counter(
+                "gateway_upstream_errors_total", upstream=self._upstream, target=self.key, reason=reason
+            )
+        self.cells[cell] += 1.0
+
+    def flush(self, up: bool = True) -> None:
+        """Write the gauges."""
+        labels = {"upstream": self._upstream, "target": self.key}
+        gauge = self._registry.gauge
+        self.cells[gauge("gateway_upstream_requests_in_flight", **labels)] = float(self.in_flight)
+        self.cells[gauge("gateway_upstream_target_up", **labels)] = float(up)
+        idle, active = self.connections.idle, self.connections.active
+        self.cells[gauge("gateway_upstream_connections", **labels, state="idle")] = float(idle if up else 0)
+        self.cells[gauge("gateway_upstream_connections", **labels, state="active")] = float(active if up else 0)
+
+    def __repr__(self) -> str:
+        return f"<Target {self.key} weight={self.weight} in_flight={self.in_flight}>"

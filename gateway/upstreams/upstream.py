@@ -1,0 +1,158 @@
+"""A named group of targets: who is in it, and who is next."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+
+from gateway.core.errors import GatewayError
+from gateway.decide.balance.protocol import Balancer
+from gateway.observe.registry import Histogram, Registry
+from gateway.transport.client import HeadMemo
+from gateway.transport.connections import Connections
+from gateway.transport.deadlines import Deadlines
+from gateway.transport.dial import Destination, Dialer
+from gateway.transport.resolver import FRESH_S, Resolver
+from gateway.upstreams.settings import TargetSettings, UpstreamSettings
+from gateway.upstreams.target import Target
+
+_log = logging.getLogger(__name__)
+
+
+class Upstream:
+    """Targets with their balancer. `dns://` names are resolved again every few seconds; the last answer is kept."""
+
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        *,
+        balancer: Balancer,
+        tls: ssl.SSLContext | None,
+        registry: Registry,
+        dialer: Dialer,
+        resolver: Resolver,
+        deadlines: Deadlines,
+    ) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self.balancer = balancer
+        self.report = balancer.report if balancer.wants_reports else None
+        """Told of every attempt, where the balancer wants to know."""
+        self.duration: Histogram = registry.histogram("gateway_upstream_request_duration_seconds", upstream=self.name)
+        self.connect: Histogram = registry.histogram("gateway_upstream_connect_duration_seconds", upstream=self.name)
+        self._registry = registry
+        self._tls = tls
+        self._dialer = dialer
+        self._resolver = resolver
+        self._deadlines = deadlines
+        self._memo = HeadMemo()
+        self._left: list[Target] = []
+        """Targets that DNS no longer names, until their last request ends."""
+        self._named_by: dict[str, TargetSettings] = {}
+        """Which `dns://` name a target came from."""
+        self._refresh: list[asyncio.Task[None]] = []
+        self.targets: tuple[Target, ...] = tuple(
+            self._target(each, each.host) for each in settings.targets if not each.dns
+        )
+        self._outcomes: dict[str, int] = {}
+        registry.on_flush(self.flush)
+
+    def pick(self, tried: Sequence[Target], key: str | None, now: float) -> Target:
+        """The next target, another than those tried. Raises GatewayError no_healthy_target where there is none."""
+        candidates = self.targets
+        if tried:
+            candidates = tuple(target for target in candidates if target not in tried)
+        if not candidates:
+            raise GatewayError("no_healthy_target", f"upstream {self.name} has no target to try")
+        return self.balancer.pick(candidates, key, now)
+
+    async def start(self) -> None:
+        """Resolve the `dns://` names, and keep doing so."""
+        names = [each for each in self.settings.targets if each.dns]
+        for each in names:
+            try:
+                await self._look_up(each)
+            except GatewayError as error:
+                _log.warning("upstream %s: %s; trying on", self.name, error.detail)
+            self._refresh.append(asyncio.get_running_loop().create_task(self._keep_up(each)))
+
+    def close(self) -> None:
+        for task in self._refresh:
+            task.cancel()
+        for target in self.targets:
+            target.connections.close()
+
+    def count_retry(self, outcome: str) -> None:
+        cell = self._outcomes.get(outcome)
+        if cell is None:
+            cell = self._outcomes[outcome] = self._registry.counter(
+                "gateway_upstream_retries_total", upstream=self.name, outcome=outcome
+            )
+        self._registry.cells[cell] += 1.0
+
+    def flush(self) -> None:
+        """Write the gauges of all targets."""
+        for target in self.targets:
+            target.flush()
+        for target in self._left:
+            target.flush(up=False)
+        self._left = [target for target in self._left if target.in_flight]
+
+    async def _keep_up(self, named: TargetSettings) -> None:
+        while True:
+            await asyncio.sleep(FRESH_S)
+            try:
+                await self._look_up(named)
+            except GatewayError as error:
+                _log.warning("upstream %s: %s; keeping the last answer", self.name, error.detail)
+
+    async def _look_up(self, named: TargetSettings) -> None:
+        """Take the addresses that DNS names now; targets that stay keep their state."""
+        answer = await self._resolver.resolve(named.host, named.port, fresh=True)
+        wanted = {_label(info[4][0], named.port): info[4][0] for info in answer}
+        ours = {target.key: target for target in self.targets if target.key in wanted}
+        keep = [target for target in self.targets if target.key in wanted or not self._is_of(target, named)]
+        for target in self.targets:
+            if target not in keep:
+                target.connections.close()
+                self._left.append(target)
+        new = [self._target(named, host, key) for key, host in wanted.items() if key not in ours]
+        if new or len(keep) != len(self.targets):
+            self._named_by |= {target.key: named for target in new}
+            self.targets = (*keep, *new)
+
+    def _is_of(self, target: Target, named: TargetSettings) -> bool:
+        return self._named_by.get(target.key) is named
+
+    def _target(self, settings: TargetSettings, host: str, key: str = "") -> Target:
+        key = key or settings.label
+        to = Destination(
+            host=host,
+            port=settings.port,
+            timeout_s=self.settings.timeout.connect_s,
+            path=settings.path,
+            tls=self._tls if settings.tls else None,
+            server_name=self.settings.tls.server_name or settings.host,
+        )
+        connections = Connections(
+            to=to,
+            settings=self.settings.connections,
+            dialer=self._dialer,
+            deadlines=self._deadlines,
+            memo=self._memo,
+        )
+        return Target(
+            key=key,
+            weight=settings.weight,
+            upstream=self.name,
+            connections=connections,
+            registry=self._registry,
+            now=self._deadlines.clock(),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.name} {self.targets}>"
+
+
+def _label(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
