@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -44,9 +43,8 @@ async def _run(ports: Ports, checks: bool) -> int:
 
 
 def config_path() -> Path:
-    """config/demo.yaml: beside this file in an installed package, else in the checkout."""
-    packaged = Path(str(resources.files("gateway.demo") / "demo.yaml"))
-    return packaged if packaged.exists() else Path(__file__).parents[2] / "config" / "demo.yaml"
+    """Of config/demo.yaml in a checkout; an installed package has a copy of it beside this file."""
+    return Path(__file__).with_name("demo.yaml").resolve()
 
 
 def _print(ports: Ports) -> None:
