@@ -15,6 +15,7 @@ class Exchange:
         "client_ip",
         "connect_s",
         "ended_at",
+        "extra",
         "host",
         "method",
         "overhead_s",
@@ -68,4 +69,6 @@ class Exchange:
         """websocket | raw, for an upgraded connection; sse for an event stream."""
         self.tls: str | None = None
         """TLS version and cipher of the client connection."""
+        self.extra: dict[str, str] | None = None
+        """Request fields by lower-case name, for the access log (`fields: {add: header:<name>}`)."""
         self.status = self.bytes_in = self.bytes_out = self.attempts = 0

@@ -12,6 +12,11 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
+def dumps_line(value: Any) -> bytes:
+    """`value` as one line of compact JSON, newline included."""
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
 def dumps_pretty(value: Any) -> bytes:
     """`value` as indented JSON bytes with a final newline."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
