@@ -56,15 +56,15 @@ class Registry:
         if slot is not None:
             self._adopt(slot)
 
-    def counter(self, name: str, **labels: str) -> int:
+    def counter(self, name: str, /, **labels: str) -> int:
         """Index of the counter's cell."""
         return self._resolve(name, "counter", labels)
 
-    def gauge(self, name: str, **labels: str) -> int:
+    def gauge(self, name: str, /, **labels: str) -> int:
         """Index of the gauge's cell."""
         return self._resolve(name, "gauge", labels)
 
-    def histogram(self, name: str, **labels: str) -> Histogram:
+    def histogram(self, name: str, /, **labels: str) -> Histogram:
         first = self._resolve(name, "histogram", labels)
         found = self._histograms.get(first)
         if found is None:
