@@ -1,0 +1,111 @@
+"""What supervisor and worker say to each other: small values over a socket pair that keeps message borders.
+
+The end of the stream is a message too: the other process is gone.
+"""
+
+import os
+import pickle
+import socket
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.config.settings import GatewaySettings
+
+MESSAGE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first message to a worker; all but `slot` and `slots` are descriptors it inherited.
+
+    `slots`: how many workers there are. `sockets`: in the order of `listen`.
+    """
+
+    slot: int
+    slots: int
+    settings: int
+    memory: int
+    sockets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Take no more connections, finish what is under way within `seconds`, end."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Open the log files again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From a worker: it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From a worker: it cannot serve, and why; it ends next."""
+
+    text: str
+
+
+Message = Start | Drain | Reopen | Ready | Failed
+
+
+class Control:
+    """One end of the conversation."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    @classmethod
+    def pair(cls) -> tuple[Self, socket.socket]:
+        """Our end, and the socket to hand to the other process."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        return cls(ours), theirs
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def setblocking(self, blocking: bool) -> None:
+        self._sock.setblocking(blocking)
+
+    def send(self, message: Message) -> bool:
+        """False if the other side is gone (or has not read for a very long time)."""
+        try:
+            self._sock.send(pickle.dumps(message))
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> Message | None:
+        """The next message; None at the end. Raises BlockingIOError when there is none yet."""
+        try:
+            data = self._sock.recv(MESSAGE_BYTES)
+        except ConnectionError:
+            return None
+        if not data:
+            return None
+        message: Message = pickle.loads(data)
+        return message
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def store_settings(settings: GatewaySettings) -> int:
+    """A memory file (its descriptor, close-on-exec) that holds `settings`, for any number of workers to read."""
+    fd = os.memfd_create("gateway-settings", os.MFD_CLOEXEC)
+    with open(os.dup(fd), "wb") as file:
+        pickle.dump(settings, file, pickle.HIGHEST_PROTOCOL)
+    return fd
+
+
+def fetch_settings(fd: int) -> GatewaySettings:
+    """What `store_settings` stored. The file's position is shared, so it is not used."""
+    settings: GatewaySettings = pickle.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+    return settings

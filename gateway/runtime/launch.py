@@ -1,0 +1,84 @@
+"""Starting a worker: a fresh interpreter by exec (never a fork of a process that has threads)."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gateway
+from gateway.core.clock import monotonic
+from gateway.runtime.control import Control, Start
+
+WORKER = ("-m", "gateway.runtime.worker")
+MALLOC = {"MALLOC_ARENA_MAX": "2"}
+"""glibc makes eight arenas a core, one for each thread that allocates; none of them gives memory back."""
+
+
+@dataclass(slots=True)
+class Process:
+    """A running worker, as the supervisor sees it."""
+
+    popen: "subprocess.Popen[bytes]"
+    control: Control
+    started_at: float = field(default_factory=monotonic)
+    ready: bool = False
+    hung: bool = False
+    failure: str = ""
+    """What the worker said before it ended."""
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def end(self) -> str | None:
+        """How it ended (`exit code 1`, `SIGKILL`); None while it runs."""
+        code = self.popen.poll()
+        if code is None:
+            return None
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+class Launcher:
+    """Starts workers that inherit the listening sockets, the shared memory and the settings."""
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        settings: int,
+        memory: int,
+        sockets: Sequence[int],
+        command: Sequence[str] = WORKER,
+    ) -> None:
+        self._slots = slots
+        self._settings = settings
+        self._memory = memory
+        self._sockets = tuple(sockets)
+        self._command = command
+
+    def __call__(self, slot: int) -> Process:
+        """Start the worker of `slot`. Raises OSError."""
+        control, theirs = Control.pair()
+        with theirs:
+            # -P: a json.py in the directory the gateway was started in is not ours. Own process group: the keys of a
+            # terminal reach the supervisor alone.
+            popen = subprocess.Popen(
+                [sys.executable, "-P", *self._command, str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), self._settings, self._memory, *self._sockets),
+                stdin=subprocess.DEVNULL,
+                env=_environment(os.environ),
+                process_group=0,
+            )
+        control.send(Start(slot, self._slots, self._settings, self._memory, self._sockets))
+        return Process(popen, control)
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    environment = {**MALLOC, **own}
+    root = str(Path(gateway.__file__).parents[1])
+    if root not in sys.path[1:]:  # found through the current directory alone, which -P leaves out
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
+    return environment

@@ -1,0 +1,198 @@
+"""The parent process: opens the sockets, keeps the workers, serves the admin address, obeys signals.
+
+    start -> serving -> waiting (`shutdown.wait`: /readyz says 503, workers still accept) -> draining -> ended
+
+It handles no request, so nothing a client sends can hurt it.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from gateway.admin.app import build_app
+from gateway.config.settings import GatewaySettings
+from gateway.observe.memory import HUNG_AFTER_S, SharedMemory, Slot
+from gateway.runtime.admin_thread import AdminThread
+from gateway.runtime.control import Reopen, store_settings
+from gateway.runtime.launch import WORKER, Launcher
+from gateway.runtime.limits import raise_descriptor_limit
+from gateway.runtime.listeners import ListenError, OpenSocket, open_socket
+from gateway.runtime.workers import StartError, Workers
+
+_log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """One gateway. `run` returns the exit code. It is also what the admin address shows (AdminState)."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        hung_after_s: float = HUNG_AFTER_S,
+        worker_command: Sequence[str] = WORKER,
+    ) -> None:
+        self._settings = settings
+        self._hung_after_s = hung_after_s
+        self._worker_command = worker_command
+        self._started_at = time.time()
+        self._loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+        self._sockets: list[OpenSocket] = []
+        self._slots: list[Slot] = []
+        self._workers: Workers | None = None
+
+    @property
+    def settings(self) -> GatewaySettings:
+        return self._settings
+
+    @property
+    def loaded_at(self) -> float:
+        return self._started_at
+
+    @property
+    def started_at(self) -> float:
+        return self._started_at
+
+    @property
+    def draining(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        return self._slots
+
+    @property
+    def restarts(self) -> Mapping[str, int]:
+        return self._workers.restarts if self._workers else {}
+
+    def drain(self) -> None:
+        """Begin to drain, and end after it; may be called from any thread, and again."""
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def run(self) -> int:
+        """Serve until told to end: 0, or 1 after saying why it cannot."""
+        try:
+            return self._loop.run_until_complete(self._run())
+        except (ListenError, StartError) as error:
+            _log.error("%s", error)
+            return 1
+        finally:
+            for each in self._sockets:
+                each.close(unlink=True)
+            self._loop.close()
+
+    async def _run(self) -> int:
+        limit = raise_descriptor_limit()
+        admin = self._open()
+        thread = AdminThread(build_app(self), admin.sock)
+        workers = self._workers = self._make_workers()
+        self._on_signals()
+        serving = self._loop.create_task(self._serve(workers, thread, admin, limit))
+        at_once = self._loop.create_task(self._stop_now.wait())
+        try:
+            await asyncio.wait({serving, at_once}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+        finally:
+            serving.cancel()
+            at_once.cancel()
+            await workers.kill()
+            thread.stop()
+        _log.info("stopped")
+        return 0
+
+    async def _serve(self, workers: Workers, thread: AdminThread, admin: OpenSocket, limit: int) -> None:
+        thread.start()
+        await workers.start()
+        self._greet(admin, limit)
+        await self._stop.wait()
+        shutdown = self._settings.shutdown
+        if shutdown.wait_s:
+            _log.info("stopping: /readyz says 503, connections are still taken for %g s", shutdown.wait_s)
+            await asyncio.sleep(shutdown.wait_s)
+        _log.info("draining: requests under way have %g s", shutdown.drain_s)
+        for each in self._sockets:
+            if each is not admin:
+                each.close(unlink=True)
+        self._sockets = [admin]  # another gateway may have made a file of the same name by the end
+        await workers.drain(shutdown.drain_s)
+
+    def _open(self) -> OpenSocket:
+        """Open every listener and the admin address; settings get the addresses that the system picked."""
+        listen = []
+        for each in self._settings.listen:
+            opened = open_socket(each.address, each.backlog)
+            self._sockets.append(opened)
+            listen.append(each if each.address.fd >= 0 else replace(each, address=opened.address))
+        admin = open_socket(self._settings.admin.address)
+        self._sockets.append(admin)
+        self._settings = replace(
+            self._settings,
+            listen=tuple(listen),
+            admin=replace(self._settings.admin, address=admin.address),
+        )
+        return admin
+
+    def _make_workers(self) -> Workers:
+        count = self._settings.workers
+        memory = SharedMemory(SharedMemory.create(count))
+        self._slots = memory.slots
+        launcher = Launcher(
+            slots=count,
+            settings=store_settings(self._settings),
+            memory=memory.fd,
+            sockets=[each.sock.fileno() for each in self._sockets[:-1]],
+            command=self._worker_command,
+        )
+        return Workers(self._loop, memory.slots, launcher, hung_after_s=self._hung_after_s)
+
+    def _on_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_stop_signal)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._on_reopen_signal)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._on_upgrade_signal)
+
+    def _on_stop_signal(self) -> None:
+        if self._stop.is_set():
+            _log.warning("told to stop again: stopping at once")
+            self._stop_now.set()
+        self._begin_drain()
+
+    def _begin_drain(self) -> None:
+        if self._stop.is_set():
+            return
+        for slot in self._slots:
+            slot.draining = True
+        self._stop.set()
+
+    def _on_reopen_signal(self) -> None:
+        _log.info("reopening the logs")
+        if self._workers:
+            self._workers.tell(Reopen())
+
+    def _on_reload_signal(self) -> None:
+        _log.warning("SIGHUP: this version does not reload; restart it to use a changed config")
+
+    def _on_upgrade_signal(self) -> None:
+        _log.warning("SIGUSR2: this version does not replace its workers on a signal")
+
+    def _greet(self, admin: OpenSocket, limit: int) -> None:
+        for each in self._settings.listen:
+            scheme = "" if each.address.path or each.address.fd >= 0 else "https://" if each.tls else "http://"
+            _log.info("listening on %s%s", scheme, each.address)
+        _log.info("admin on %s%s", "" if admin.address.path else "http://", admin.address)
+        wanted = self._settings.limits.connections
+        _log.info("%d worker(s), pid %d; at most %d open files a worker", self._settings.workers, os.getpid(), limit)
+        if limit < wanted:
+            _log.warning(
+                "limits.connections is %d, but a process may have only %d files open: raise LimitNOFILE or ulimit -n",
+                wanted,
+                limit,
+            )

@@ -1,0 +1,272 @@
+"""One worker: the data plane on an event loop of its own. `python -m gateway.runtime.worker FD` by the supervisor.
+
+It takes its orders from the supervisor over the control socket, whose end is an order too: without a supervisor it
+drains. Signals are the supervisor's affair (a terminal and systemd send them to every process of the group).
+"""
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import uvloop
+
+from gateway.config.settings import GatewaySettings
+from gateway.core.clock import monotonic
+from gateway.core.exchange import Exchange
+from gateway.observe.access_log import AccessLog, compile_formatter
+from gateway.observe.lag import LagMeter
+from gateway.observe.logs import setup
+from gateway.observe.memory import SharedMemory, WorkerState
+from gateway.observe.registry import Registry
+from gateway.runtime.admission import Admission
+from gateway.runtime.assemble import assemble
+from gateway.runtime.control import Control, Drain, Failed, Ready, Reopen, Start, fetch_settings
+from gateway.runtime.drain import drain
+from gateway.runtime.limits import highest_client_descriptor
+from gateway.runtime.refusal import refusal
+from gateway.transport.accept import Acceptor
+from gateway.transport.settings import CertificateSettings, ListenSettings
+from gateway.transport.tls import read_certificate, server_tls
+
+TICK_S = 0.05
+FLUSH_TICKS = 10
+"""Counts are at most half a second old."""
+ORPHAN_S = 60.0
+"""A worker whose loop stands still for so long and that nobody replaced is ended by the kernel."""
+GC_THRESHOLDS = (20_000, 20, 50)
+"""The request path makes no cycles, so collections may be rare (the default is 700, 10, 10)."""
+TRACE_SIGNAL = signal.SIGUSR2
+"""Makes the worker write where it stands to standard error, even while its loop hangs."""
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The data plane, its acceptors, its log and its tick."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, control: Control, start: Start, settings: GatewaySettings
+    ) -> None:
+        self._loop = loop
+        self._control = control
+        self._settings = settings
+        memory = SharedMemory.attach(start.memory)
+        self._slots = memory.slots[: start.slots]
+        self._slot = memory.slot(start.slot)
+        self._registry = Registry(self._slot)
+        self._access_log = self._open_access_log()
+        self._gateway = assemble(
+            settings,
+            self._registry,
+            loop,
+            log=self._exchange_log(),
+            others_buffered=self._others_buffered,
+        )
+        self._sockets = [socket.socket(fileno=fd) for fd in start.sockets]
+        self._acceptors: list[Acceptor] = []
+        self._ticks = 0
+        self._due = monotonic()
+        self._lag = LagMeter(self._registry, start.slot)
+        self._draining: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to serve. Raises what makes that impossible."""
+        await self._gateway.start()
+        admission = Admission(self._slots, self._slot.index, self._settings.limits.connections, self._count)
+        for index, settings in enumerate(self._settings.listen):
+            self._acceptors.append(self._acceptor(index, settings, admission))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self._slot.state = WorkerState.SERVING
+        self._due = monotonic()
+        self._tick()
+        self._registry.flush(self._due)
+        self._loop.add_reader(self._control, self._on_control)
+        self._control.setblocking(False)
+        self._control.send(Ready())
+
+    def _open_access_log(self) -> AccessLog | None:
+        settings = self._settings.access_log
+        if settings is None:
+            return None
+        log = AccessLog(settings.path, sole_writer=self._settings.workers == 1)
+        log.count_in(self._registry)
+        return log
+
+    def _exchange_log(self) -> Callable[[Exchange], None] | None:
+        settings, log = self._settings.access_log, self._access_log
+        if settings is None or log is None:
+            return None
+        formatter, write, slot, wall = compile_formatter(settings), log.write, self._slot.index, time.time
+
+        def tell(exchange: Exchange) -> None:
+            line = formatter(exchange, slot, wall())
+            if line is not None:
+                write(line)
+
+        return tell
+
+    def _others_buffered(self) -> int:
+        return sum(slot.buffered for slot in self._slots if slot is not self._slot)
+
+    def _acceptor(self, index: int, settings: ListenSettings, admission: Admission) -> Acceptor:
+        if settings.tls:
+            self._tell_expiry(settings.name, settings.tls.certificates)
+        return Acceptor(
+            self._loop,
+            self._sockets[index],
+            self._gateway.listener(index).connection,
+            admission=admission,
+            events=_Counted(self._registry, settings.name),
+            tls=server_tls(settings.tls) if settings.tls else None,
+            handshake_s=self._settings.client.header_timeout_s,
+            proxy_protocol=settings.proxy_protocol,
+            refusal=refusal,
+            highest_fd=highest_client_descriptor(),
+        )
+
+    def _tell_expiry(self, listener: str, certificates: tuple[CertificateSettings, ...]) -> None:
+        for each in certificates:
+            certificate = read_certificate(each.cert)
+            name = certificate.names[0] if certificate.names else each.cert
+            cell = self._registry.gauge(
+                "gateway_tls_certificate_not_after_timestamp_seconds", listener=listener, name=name
+            )
+            self._registry.cells[cell] = certificate.not_after
+
+    def _count(self) -> int:
+        """Client connections, those included that no protocol knows yet."""
+        return self._gateway.connections + sum(acceptor.handshaking for acceptor in self._acceptors)
+
+    def _tick(self) -> None:
+        now = monotonic()
+        self._lag.observe(self._due, now)
+        self._due = now + TICK_S
+        self._loop.call_later(TICK_S, self._tick)
+        slot = self._slot
+        slot.heartbeat = now
+        slot.connections = self._count()
+        slot.buffered = self._gateway.buffered.value
+        self._ticks += 1
+        if self._ticks % FLUSH_TICKS == 0:
+            signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
+            self._registry.flush(now)
+        self._gateway.tick(now)
+
+    def _on_control(self) -> None:
+        try:
+            message = self._control.receive()
+        except BlockingIOError:
+            return
+        if message is None:
+            self._loop.remove_reader(self._control)
+            _log.error("the supervisor is gone: worker %d drains and ends", self._slot.index)
+            self._drain(self._settings.shutdown.drain_s)
+        elif isinstance(message, Drain):
+            self._drain(message.seconds)
+        elif isinstance(message, Reopen):
+            self.reopen()
+
+    def reopen(self) -> None:
+        """Open the access log anew, after a rotation."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    def _drain(self, seconds: float) -> None:
+        if self._draining is None:
+            self._draining = self._loop.create_task(self._drain_and_end(seconds))
+
+    async def _drain_and_end(self, seconds: float) -> None:
+        self._slot.state = WorkerState.DRAINING
+        for acceptor, sock in zip(self._acceptors, self._sockets, strict=True):
+            acceptor.stop()
+            sock.close()
+        await asyncio.sleep(0)  # what was just accepted becomes connections
+        left = await drain(self._gateway, seconds)
+        if left:
+            _log.warning("worker %d: %d requests were cut after %g s of draining", self._slot.index, left, seconds)
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Cut what is open and publish the last counts."""
+        self._gateway.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._slot.connections = self._count()
+        self._registry.flush(monotonic())
+        if self._access_log is not None:
+            self._access_log.close()
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._slot} {self._acceptors}>"
+
+
+class _Counted:
+    """Counts what happens on one listener before there is a protocol."""
+
+    def __init__(self, registry: Registry, listener: str) -> None:
+        self._registry = registry
+        self._listener = listener
+
+    def accept_paused(self) -> None:
+        self._add("gateway_accept_paused_total")
+
+    def rejected(self, reason: str) -> None:
+        self._add("gateway_connections_rejected_total", reason=reason)
+
+    def handshake_failed(self, reason: str) -> None:
+        self._add("gateway_tls_handshake_errors_total", reason=reason)
+
+    def _add(self, name: str, **labels: str) -> None:
+        self._registry.cells[self._registry.counter(name, listener=self._listener, **labels)] += 1.0
+
+
+def run(control: Control) -> int:
+    """Serve until told to end; the exit code."""
+    start = control.receive()
+    if not isinstance(start, Start):
+        return 1
+    settings = fetch_settings(start.settings)
+    setup(settings.log, str(start.slot))
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        worker = Worker(loop, control, start, settings)
+        loop.run_until_complete(worker.start())
+    except (OSError, ValueError) as error:
+        control.send(Failed(str(error)))
+        return 1
+    except Exception as error:
+        _log.exception("worker %d cannot start", start.slot)
+        control.send(Failed(f"{type(error).__name__}: {error}"))
+        return 1
+    loop.add_signal_handler(signal.SIGUSR1, worker.reopen)
+    loop.run_forever()
+    worker.close()
+    return 0
+
+
+def main() -> None:
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(each, signal.SIG_IGN)
+    faulthandler.enable()
+    faulthandler.register(TRACE_SIGNAL, chain=False)
+    code = run(Control(socket.socket(fileno=int(sys.argv[1]))))
+    # Not sys.exit(): freeing every object takes longer than the kernel takes to free the process.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Keeping the workers alive: started, watched, replaced with back-off, told what to do, ended."""
+
+import asyncio
+import logging
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+from gateway.core.clock import monotonic
+from gateway.observe.memory import HUNG_AFTER_S, Slot, WorkerState
+from gateway.runtime.control import Drain, Failed, Message, Ready
+from gateway.runtime.launch import Process
+
+START_S = 60.0
+"""A worker that is not ready by then is taken for hung."""
+QUICK_S = 10.0
+"""A worker that ended sooner after its start was not well: its successor waits."""
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+"""Before the first, second, ... replacement in a row; the last is for all further ones."""
+TRACE_S = 0.5
+"""For a hung worker to write where it stands, before it is killed."""
+CUT_S = 5.0
+"""Beyond the drain time, for a worker to end by itself."""
+
+_log = logging.getLogger(__name__)
+
+
+class StartError(Exception):
+    """No worker could start; the text says why."""
+
+
+class _Place:
+    """One slot and who works in it. `quick`: how many of its processes in a row ended soon after their start."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.process: Process | None = None
+        self.quick = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Workers:
+    """One process per slot. Belongs to the supervisor's loop, which must be able to handle SIGCHLD."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        slots: list[Slot],
+        launch: Callable[[int], Process],
+        *,
+        hung_after_s: float = HUNG_AFTER_S,
+    ) -> None:
+        self._loop = loop
+        self._launch = launch
+        self._places = [_Place(slot) for slot in slots]
+        self._hung_after_s = hung_after_s
+        self._check_s = min(1.0, hung_after_s / 4)
+        self._started: asyncio.Future[None] = loop.create_future()
+        self._all_ended = asyncio.Event()
+        self._ending = False
+        self.restarts: Counter[str] = Counter()
+        """Replacements so far: killed (by a signal), exit (by itself), hung."""
+
+    async def start(self) -> None:
+        """Start all; return when the ready ones serve. Raises StartError when there are none."""
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        for place in self._places:
+            self._start(place)
+        self._loop.call_later(self._check_s, self._check, monotonic())
+        await self._started
+
+    def tell(self, message: Message) -> None:
+        """Send `message` to every worker."""
+        for process in self._processes():
+            process.control.send(message)
+
+    async def drain(self, seconds: float) -> None:
+        """Tell all to drain and return when they have ended; those that are late are killed."""
+        self._end()
+        self.tell(Drain(seconds))
+        try:
+            await asyncio.wait_for(self._all_ended.wait(), seconds + CUT_S)
+        except TimeoutError:
+            _log.error("workers did not end within %g s and are killed", seconds + CUT_S)
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End all at once; return when they have ended."""
+        self._end()
+        for process in self._processes():
+            process.popen.kill()
+        await self._all_ended.wait()
+
+    def _end(self) -> None:
+        self._ending = True
+        for place in self._places:
+            if place.timer is not None:
+                place.timer.cancel()
+        self._note_end()
+
+    def _processes(self) -> list[Process]:
+        return [place.process for place in self._places if place.process is not None]
+
+    def _start(self, place: _Place) -> None:
+        place.timer = None
+        place.slot.state = WorkerState.STARTING
+        try:
+            place.process = self._launch(place.slot.index)
+        except OSError as error:
+            _log.error("worker %d cannot be started: %s", place.slot.index, error)
+            place.slot.mark_dead()
+            place.quick += 1
+            self._settle(f"workers cannot be started: {error}")
+            self._again(place)
+            return
+        place.slot.pid = place.process.pid
+        self._loop.add_reader(place.process.control, self._on_control, place, place.process)
+
+    def _on_control(self, place: _Place, process: Process) -> None:
+        try:
+            while (message := process.control.receive()) is not None:
+                if isinstance(message, Ready):
+                    process.ready = True
+                    self._settle()
+                elif isinstance(message, Failed):
+                    process.failure = message.text
+        except BlockingIOError:
+            return
+        self._loop.remove_reader(process.control)
+
+    def _reap(self) -> None:
+        for place in self._places:
+            process = place.process
+            if process is not None and (how := process.end()) is not None:
+                self._on_control(place, process)  # its last words
+                self._ended(place, process, how)
+
+    def _ended(self, place: _Place, process: Process, how: str) -> None:
+        self._loop.remove_reader(process.control)
+        process.control.close()
+        place.process = None
+        place.slot.mark_dead()
+        if self._ending:
+            self._note_end()
+            return
+        place.quick = place.quick + 1 if monotonic() - process.started_at < QUICK_S else 0
+        why = f"cannot start: {process.failure}" if process.failure else f"ended ({how})"
+        if not self._started.done():
+            self._settle(f"worker {place.slot.index} {why}")
+            return
+        reason = "hung" if process.hung else "exit" if how.startswith("exit") else "killed"
+        self.restarts[reason] += 1
+        _log.error("worker %d (pid %d) %s: it is replaced", place.slot.index, process.pid, why)
+        self._again(place)
+
+    def _again(self, place: _Place) -> None:
+        if self._ending or not self._started.done():
+            return
+        delay = BACKOFF_S[min(place.quick, len(BACKOFF_S)) - 1] if place.quick else 0.0
+        place.timer = self._loop.call_later(delay, self._start, place)
+
+    def _settle(self, failure: str = "") -> None:
+        """The start is over when every worker is ready or has ended."""
+        processes = self._processes()
+        if self._started.done() or not all(process.ready for process in processes):
+            return
+        if not processes:
+            self._started.set_exception(StartError(failure or "no worker could be started"))
+            return
+        self._started.set_result(None)
+        for place in self._places:
+            if place.process is None:
+                self._again(place)
+
+    def _note_end(self) -> None:
+        if not self._processes():
+            self._all_ended.set()
+
+    def _check(self, due: float) -> None:
+        """Replace workers whose loop stands still, unless it was this process that stood still."""
+        now = monotonic()
+        self._loop.call_later(self._check_s, self._check, now + self._check_s)
+        if now - due > self._check_s:
+            return
+        for place in self._places:
+            process = place.process
+            if process is None or process.hung:
+                continue
+            silent = now - max(place.slot.heartbeat, process.started_at)
+            if silent > (self._hung_after_s if process.ready else START_S):
+                self._replace_hung(place, process, silent)
+
+    def _replace_hung(self, place: _Place, process: Process, silent: float) -> None:
+        process.hung = True
+        _log.error(
+            "worker %d (pid %d) does not answer for %.1f s: it is killed; where it stands:",
+            place.slot.index,
+            process.pid,
+            silent,
+        )
+        process.popen.send_signal(signal.SIGUSR2)
+        self._loop.call_later(TRACE_S, process.popen.kill)
+
+    def __repr__(self) -> str:
+        return f"<Workers {[place.slot for place in self._places]} restarts={dict(self.restarts)}>"
