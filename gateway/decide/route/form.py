@@ -71,12 +71,9 @@ def most_specific_first(entries: Iterable[tuple[MatchSettings, T]]) -> list[Form
     return sorted(expand(entries), key=lambda form: form.order)
 
 
-def query_values(query: str | None) -> Mapping[str, list[str]]:
-    """The decoded values of each name in a query string."""
-    values: dict[str, list[str]] = {}
-    for name, value in parse_qsl(query or "", keep_blank_values=True):
-        values.setdefault(name, []).append(value)
-    return values
+def query_values(query: str | None) -> Mapping[str, str]:
+    """The decoded value of each name in a query string; of a name that stands twice the first counts."""
+    return dict(reversed(parse_qsl(query or "", keep_blank_values=True)))
 
 
 def _host_order(host: str) -> tuple[int, int, str]:

@@ -176,6 +176,5 @@ def _positions(pattern: Pattern) -> tuple[tuple[str, int], ...]:
 
 
 def _query_holds(wanted: Pairs, query: str | None) -> bool:
-    """A name that stands twice holds by any of its values."""
     values = query_values(query)
-    return all(name in values and (value == ANY_VALUE or value in values[name]) for name, value in wanted)
+    return all(name in values and value in (ANY_VALUE, values[name]) for name, value in wanted)
