@@ -111,6 +111,13 @@ _TABLE: tuple[Family, ...] = (
         ("upstream", "target"),
     ),
     Family(
+        "gateway_upstream_target_up",
+        "gauge",
+        "1 while the target takes part in balancing.",
+        ("upstream", "target"),
+        merge="max",
+    ),
+    Family(
         "gateway_upstream_connections",
         "gauge",
         "Connections to a target.",
