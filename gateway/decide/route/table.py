@@ -56,7 +56,7 @@ class Miss:
 class _Route(Generic[T]):
     """A form, ready to be tried."""
 
-    __slots__ = ("allow", "headers", "methods", "params", "query", "rest_after", "shared", "value")
+    __slots__ = ("allow", "headers", "last_param", "methods", "params", "query", "rest_after", "shared", "value")
 
     def __init__(self, form: Form[T]) -> None:
         self.value = form.value
@@ -65,6 +65,7 @@ class _Route(Generic[T]):
         self.headers = form.headers
         self.query = form.query
         self.params = _positions(form.pattern)
+        self.last_param = self.params[-1][1] if self.params else 0
         self.rest_after = len(form.pattern.segments) if form.pattern.rest else -1
         shared = not self.params and self.rest_after < 0
         self.shared = Match(form.value, _NO_PARAMS, "", True) if shared else None
@@ -73,8 +74,10 @@ class _Route(Generic[T]):
         """The match of a path that is known to fit."""
         params = _NO_PARAMS
         if self.params:
-            segments = path.split("/", self.params[-1][1] + 1)
-            params = {name: segments[index] for name, index in self.params}
+            segments = path.split("/", self.last_param + 1)
+            params = {}
+            for name, index in self.params:
+                params[name] = segments[index]
         rest = ""
         if self.rest_after == 0:
             rest = path

@@ -88,7 +88,22 @@ class PathTree(Generic[R]):
     def find(self, path: str) -> tuple[R, ...]:
         """The routes whose pattern matches, best first."""
         found = self._literal.get(path)
-        return self._walk(path) if found is None else found
+        if found is not None:
+            return found
+        state = self._start or self._begin()
+        for segment in path[1:].split("/", self._depth):
+            after = state.next.get(segment)
+            if after is None:
+                if state.other is None or not segment or segment in state.known:
+                    after = self._step(state, segment)
+                else:
+                    after = state.other
+            state = after
+            if state.is_end:
+                break
+        if path in self._literal_paths:
+            self._literal[path] = state.found
+        return state.found
 
     def stats(self) -> dict[str, int]:
         return {"nodes": self._nodes, "states": len(self._states), "states_max": self._states_max}
@@ -107,22 +122,6 @@ class PathTree(Generic[R]):
             else:
                 node.literals[segment] = child
         return child
-
-    def _walk(self, path: str) -> tuple[R, ...]:
-        state = self._start or self._begin()
-        segments = path.split("/", self._depth)
-        for segment in segments[1:]:
-            after = state.next.get(segment)
-            if after is None:
-                after = state.other if segment and segment not in state.known else None
-                if after is None:
-                    after = self._step(state, segment)
-            state = after
-            if state.is_end:
-                break
-        if path in self._literal_paths:
-            self._literal[path] = state.found
-        return state.found
 
     def _begin(self) -> _State[R]:
         self._start = self._state((self._root,))
