@@ -20,7 +20,6 @@ class Attempt:
 
     __slots__ = (
         "_began_at",
-        "_fresh",
         "_head_seen",
         "_sent_at",
         "_waiting",
@@ -36,32 +35,31 @@ class Attempt:
         self.upstream = upstream
         self.connection: UpstreamConnection | None = None
         self._waiting: Waiting | None = None
-        self._fresh = False
         self._head_seen = False
         self._began_at = self._sent_at = 0.0
 
-    def begin(self, *, fresh: bool = False) -> None:
+    def begin(self, now: float, *, fresh: bool = False) -> None:
         """Take a place in the target's load and lease a connection; fresh: none that has served before."""
-        self._fresh = fresh
         self.target.in_flight += 1
         connection = None if fresh else self.target.connections.lease()
         if connection is not None:
-            self.on_connection(connection)
+            self.connection = connection
+            self._sent_at = now
+            self.forward.send_request(self, connection, now)
         else:
-            self._began_at = self.forward.plan.now()
+            self._began_at = now
             self._waiting = self.target.connections.wait(self)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         now = self.forward.plan.now()
-        if self._waiting is not None:
-            self._waiting = None
-            self._note_wait(connection, now - self._began_at)
+        self._waiting = None
+        self._note_wait(connection, now - self._began_at)
         self.connection = connection
         self._sent_at = now
-        self.forward.send_request(connection, self.target)
+        self.forward.send_request(self, connection, now)
 
     def _note_wait(self, connection: UpstreamConnection, waited_s: float) -> None:
-        exchange = self.forward.exchange
+        exchange = self.forward.call
         if connection.served:
             exchange.queue_s = waited_s
         else:
@@ -83,10 +81,9 @@ class Attempt:
     def on_interim(self, head: ResponseHead) -> None:
         self.forward.on_interim(head)
 
-    def on_head(self, head: ResponseHead, data: bytes, end: bool) -> None:
-        now = self.forward.plan.now()
+    def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None:
         self._head_seen = True
-        self.forward.exchange.ttfb_s = ttfb = now - self._sent_at
+        self.forward.call.ttfb_s = ttfb = now - self._sent_at
         self.target.count_answer(head.status)
         report = self.upstream.report
         if report is not None:
@@ -96,25 +93,26 @@ class Attempt:
             self._end_ok(now)
         elif self.connection is not None:
             idle = self.upstream.settings.timeout.idle_s
-            self.connection.expect_progress(min(inf if idle is None else idle, self.forward.plan.timeout_s))
-        self.forward.on_head(head, data, end)
+            self.connection.expect_progress(min(inf if idle is None else idle, self.forward.plan.timeout_s), now)
+        self.forward.on_head(head, data, end, now)
 
-    def on_data(self, data: bytes, end: bool, trailers: Fields | None) -> None:
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None:
         if end:
             self.connection = None
-            self._end_ok(self.forward.plan.now())
-        elif self.forward.upgrade_done:
+            self._end_ok(now)
+        elif self.forward.upgraded:
             self.forward.on_tunnel_data(data)
             return
-        self.forward.on_data(data, end, trailers)
+        self.forward.on_data(data, end, trailers, now)
 
     def on_upgrade(self, head: ResponseHead, data: bytes) -> None:
         self._head_seen = True
-        self.forward.exchange.ttfb_s = self.forward.plan.now() - self._sent_at
+        now = self.forward.plan.now()
+        self.forward.call.ttfb_s = now - self._sent_at
         self.target.count_answer(101)
         idle = self.upstream.settings.timeout.idle_s
         if self.connection is not None:
-            self.connection.expect_progress(inf if idle is None else idle)
+            self.connection.expect_progress(inf if idle is None else idle, now)
         self.forward.on_upgrade(self, head, data)
 
     def on_tunnel_end(self) -> None:
@@ -151,7 +149,7 @@ class Attempt:
     def _end_ok(self, now: float) -> None:
         taken = now - self._sent_at
         self.target.in_flight -= 1
-        self.forward.exchange.overhead_s -= taken
+        self.forward.call.overhead_s -= taken
         self.upstream.duration.observe(taken)
 
     def _end_failed(self, reason: str) -> None:
@@ -159,7 +157,7 @@ class Attempt:
         taken = now - (self._sent_at or self._began_at)
         self.target.in_flight -= 1
         self.target.count_error(reason)
-        self.forward.exchange.overhead_s -= taken
+        self.forward.call.overhead_s -= taken
         report = self.upstream.report
         if report is not None:
             report(self.target, taken, False, now)
@@ -168,7 +166,7 @@ class Attempt:
         """The client is gone: free the connection; nobody's failure."""
         self.target.in_flight -= 1
         if self._sent_at:
-            self.forward.exchange.overhead_s -= self.forward.plan.now() - self._sent_at
+            self.forward.call.overhead_s -= self.forward.plan.now() - self._sent_at
         if self._waiting is not None:
             self._waiting.give_up()
             self._waiting = None

@@ -1,9 +1,9 @@
 """Proxying: from a matched request to the upstream's answer, in one or more attempts.
 
-    a time left   b pick a target   c permit   d lease a connection   e send   f report   g judge: done | again | give up
+    a time left   b pick a target   c permit   d lease   e send   f report   g judge: done | again | give up
 
-A Forward is one exchange (it is told of the request's body and of the client); an Attempt is one try at one target (it is
-told of the connection and of the answer).
+A Forward is one exchange (it is told of the request's body and of the client); an Attempt is one try at one target
+(it is told of the connection and of the answer).
 """
 
 from collections.abc import Callable
@@ -95,8 +95,7 @@ class Forward:
         "attempt",
         "call",
         "connection",
-        "exchange",
-        "lines",
+        "head_s",
         "method",
         "plan",
         "upgrade",
@@ -107,11 +106,11 @@ class Forward:
         self.plan = plan
         self.call = call
         self.connection: ServerConnection = call.connection
-        self.exchange = call.exchange
         self.method = call.head.method
         self.attempt: Attempt | None = None
         self.upstream: Upstream = plan.choose()
-        self.exchange.upstream = self.upstream.name
+        call.upstream = self.upstream.name
+        self.head_s = min(self.upstream.settings.timeout.head_s, plan.timeout_s)
         self.upgrade: str | None = None
         self._tried: list[Target] = []
         self._parts: list[bytes] | None = []
@@ -130,7 +129,7 @@ class Forward:
             if data:
                 self._keep(data)
             self._body_whole = True
-            self._engage()
+            self._engage(self.call.started_at)
             return
         if connection.listener.buffered.full:
             self.give_up(GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows"))
@@ -140,7 +139,7 @@ class Forward:
         if self.call.head.fields.length > limit:
             if data:
                 self._keep(data)
-            self._engage()
+            self._engage(self.call.started_at)
         else:
             self.on_request_data(data, False)
 
@@ -158,7 +157,7 @@ class Forward:
             if self._buffered > self.plan.buffer.request_bytes:
                 self.connection.pause_reading()
         elif end or self._buffered > self.plan.buffer.request_bytes:
-            self._engage()
+            self._engage(self.plan.now())
 
     def _keep(self, data: bytes) -> None:
         assert self._parts is not None
@@ -168,46 +167,42 @@ class Forward:
 
     def _encode(self, data: bytes, end: bool) -> bytes:
         """A piece of the body as it goes on the wire while it streams."""
-        if not self._chunked_in or self.upgrade_done:
+        if not self._chunked_in or self.upgraded:
             return data
         chunk = encode_chunk(data) if data else b""
         return chunk + LAST_CHUNK if end else chunk
 
     @property
-    def upgrade_done(self) -> bool:
-        return self.exchange.status == 101
+    def upgraded(self) -> bool:
+        return self.call.status == 101
 
-    def _engage(self) -> None:
+    def _engage(self, now: float) -> None:
         """Pick a target and try it (a, b, c)."""
+        plan, call = self.plan, self.call
         try:
-            plan = self.plan
-            key = plan.hash_key(self.call) if plan.hash_key is not None else None
-            target = self.upstream.pick(self._tried, key, plan.now())
+            key = plan.hash_key(call) if plan.hash_key is not None else None
+            target = self.upstream.pick(self._tried, key, now)
         except GatewayError as error:
             self.give_up(error)
             return
         self._tried.append(target)
-        self.exchange.attempts += 1
-        self.exchange.target = target.key
-        self.attempt = Attempt(self, target, self.upstream)
-        self.attempt.begin()
+        call.attempts += 1
+        call.target = target.key
+        self.attempt = attempt = Attempt(self, target, self.upstream)
+        attempt.begin(now)
 
-    def send_request(self, connection: UpstreamConnection, target: Target) -> None:
+    def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None:
         """Put the request on a leased connection (e): head and what is here of the body in one write."""
-        plan, call, exchange = self.plan, self.call, self.exchange
+        plan, call = self.plan, self.call
         head = call.head
         fields = head.fields
         lines = fields.forward
         if lines is None:
             lines = fields.forward = lines_of((name, value) for name, _, value in request_fields(fields))
-        lines += self.connection.forwarding.lines(head)
-        lines += f"X-Request-Id: {exchange.request_id}\r\n"
-        if fields.upgrade is not None and head.version == "HTTP/1.1" and fields.upgrade.lower() in plan.upgrades:
-            self.upgrade = fields.upgrade.lower()
-            lines += f"Connection: Upgrade\r\nUpgrade: {fields.upgrade}\r\n"
-        elif fields.wants_trailers:
-            lines += "TE: trailers\r\nConnection: TE\r\n"
-        body, end = b"", self._body_whole
+        lines = f"{lines}{self.connection.forwarding.lines(head)}X-Request-Id: {call.request_id}\r\n"
+        if fields.hop_lines:
+            lines += self._hop_lines(head)
+        body = b""
         if self._buffered or self._chunked_in:
             body, framing = self._body_so_far()
             lines += framing
@@ -215,13 +210,20 @@ class Forward:
             lines = plan.request_edit.apply(lines)
         host = head.authority if plan.host == "pass" else plan.host
         if host == "upstream" or not host:
-            host = target.key
-        text = f"{self.method} {plan.target_of(call)} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"
-        data = text.encode("latin-1")
-        timeout = min(self.upstream.settings.timeout.head_s, plan.timeout_s)
-        connection.send(self.attempt, self.method, data + body if body else data, end, timeout)  # type: ignore[arg-type]
-        if not end:
+            host = attempt.target.key
+        target = plan.target_of(call)
+        data = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
+        connection.send(attempt, self.method, data + body if body else data, self._body_whole, self.head_s, now)
+        if not self._body_whole:
             self.connection.resume_reading()
+
+    def _hop_lines(self, head: RequestHead) -> str:
+        """Our own hop-by-hop fields, where the client asked for an upgrade or for trailers."""
+        protocol = head.fields.upgrade
+        if protocol is not None and head.version == "HTTP/1.1" and protocol.lower() in self.plan.upgrades:
+            self.upgrade = protocol.lower()
+            return f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
+        return "TE: trailers\r\nConnection: TE\r\n" if head.fields.wants_trailers else ""
 
     def _body_so_far(self) -> tuple[bytes, str]:
         """What is here of the body, framed, and the framing line it needs (Content-Length stands in the lines)."""
@@ -242,34 +244,33 @@ class Forward:
 
     # --- the answer ---------------------------------------------------------------------------------------------
 
-    def on_head(self, head: ResponseHead, data: bytes, end: bool) -> None:
+    def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None:
         """The answer's head with the first of its body: pass it on."""
-        exchange = self.exchange
-        exchange.source = "upstream"
-        exchange.upstream_status = head.status
-        if exchange.attempts > 1:
+        call = self.call
+        call.source = "upstream"
+        call.upstream_status = head.status
+        if call.attempts > 1:
             self.upstream.count_retry("ok")
         lines = head.forward
         if lines is None:
-            lines = head.forward = lines_of((name, value) for name, _, value in response_fields(head))
+            lines = head.forward = self._answer_lines(head)
         length = head.length
         if end:
             self.finish()
-            if length < 0 and self.method != "HEAD" and head.status != 304 and head.status != 204:
+            if length < 0 and self.method != "HEAD" and not head.bodiless:
                 length = len(data)
                 lines += f"Content-Length: {length}\r\n"
-        else:
-            self._note_stream(head)
-        if "date" not in head.fields.index:
+        elif head.fields.index.get("content-type", "").startswith("text/event-stream"):
+            call.stream = "sse"
+        if not head.dated:
             lines = f"Date: {http_date()}\r\n{lines}"
         if self.plan.response_edit is not None:
             lines = self.plan.response_edit.apply(lines)
-        lines += f"Via: {self.plan.via}\r\nX-Request-Id: {exchange.request_id}\r\n"
-        self.connection.send(head.status, lines, length, data, end)
+        self.connection.send(head.status, f"{lines}X-Request-Id: {call.request_id}\r\n", length, data, end, now)
 
-    def _note_stream(self, head: ResponseHead) -> None:
-        if head.fields.index.get("content-type", "").startswith("text/event-stream"):
-            self.exchange.stream = "sse"
+    def _answer_lines(self, head: ResponseHead) -> str:
+        lines = lines_of((name, value) for name, _, value in response_fields(head))
+        return f"{lines}Via: {self.plan.via}\r\n"
 
     def on_interim(self, head: ResponseHead) -> None:
         """103 and the like go on to HTTP/1.1 clients; 100 was ours to answer."""
@@ -277,13 +278,13 @@ class Forward:
             lines = lines_of((name, value) for name, _, value in response_fields(head))
             self.connection.send_interim(f"{STATUS_LINES[head.status]}{lines}\r\n".encode("latin-1"))
 
-    def on_data(self, data: bytes, end: bool, trailers: Fields | None) -> None:
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None:
         if end:
             self.finish()
             wanted = trailers is not None and self.call.head.fields.wants_trailers
-            self.connection.send_data(data, True, trailer_lines(trailers) if wanted else "")
+            self.connection.send_data(data, True, trailer_lines(trailers) if wanted else "", now)
         else:
-            self.connection.send_data(data, False)
+            self.connection.send_data(data, False, "", now)
 
     def on_upgrade(self, attempt: Attempt, head: ResponseHead, data: bytes) -> None:
         """101: from here on bytes go both ways."""
@@ -291,13 +292,13 @@ class Forward:
         if self.upgrade is None or answered != self.upgrade or not self._body_whole:
             attempt.fail("upstream_protocol", "the upstream switched to a protocol that was not asked for")
             return
-        exchange = self.exchange
-        exchange.source = "upstream"
-        exchange.upstream_status = 101
-        exchange.stream = "websocket" if answered == "websocket" else "raw"
-        lines = lines_of((name, value) for name, _, value in response_fields(head))
+        call = self.call
+        call.source = "upstream"
+        call.upstream_status = 101
+        call.stream = "websocket" if answered == "websocket" else "raw"
+        lines = self._answer_lines(head)
         lines += f"Connection: Upgrade\r\nUpgrade: {head.fields.get('upgrade')}\r\n"
-        lines += f"Via: {self.plan.via}\r\nX-Request-Id: {exchange.request_id}\r\n"
+        lines += f"X-Request-Id: {call.request_id}\r\n"
         early = self.connection.become_tunnel(f"{STATUS_LINES[101]}{lines}\r\n".encode("latin-1"))
         if data:
             self.on_tunnel_data(data)
@@ -305,7 +306,7 @@ class Forward:
             attempt.send_data(early, False)
 
     def on_tunnel_data(self, data: bytes) -> None:
-        self.exchange.bytes_out += len(data)
+        self.call.bytes_out += len(data)
         self.connection.write_tunnel(data)
 
     def on_tunnel_end(self) -> None:
@@ -317,20 +318,21 @@ class Forward:
     def on_failure(self, error: GatewayError, *, sent: bool, stale: bool) -> None:
         """An attempt failed (g). stale: on a connection that had served before, with no byte of an answer."""
         attempt, self.attempt = self.attempt, None
-        if self.exchange.status:
+        call = self.call
+        if call.status:
             reason = error.reason.name
             self.connection.abort(reason if reason == "upstream_timeout" else "upstream_truncated")
             self._drop()
             return
         replayable = self._parts is not None
-        if replayable and stale and self.method in _IDEMPOTENT and self.exchange.attempts < ATTEMPTS + 1:
-            self.exchange.attempts += 1
+        if replayable and stale and self.method in _IDEMPOTENT and call.attempts <= ATTEMPTS:
+            call.attempts += 1
             assert attempt is not None
             self.attempt = Attempt(self, attempt.target, self.upstream)
-            self.attempt.begin(fresh=True)
+            self.attempt.begin(self.plan.now(), fresh=True)
             return
-        if replayable and not sent and self.exchange.attempts < ATTEMPTS and self._has_another():
-            self._engage()
+        if replayable and not sent and call.attempts < ATTEMPTS and self._has_another():
+            self._engage(self.plan.now())
             return
         self.give_up(error)
 
@@ -339,10 +341,10 @@ class Forward:
 
     def give_up(self, error: GatewayError) -> None:
         connection = self.connection
-        if self.exchange.attempts > 1:
+        if self.call.attempts > 1:
             self.upstream.count_retry("failed")
         self.finish()
-        respond_error(connection, self.exchange, error)
+        respond_error(connection, self.call, error, self.plan.now())
 
     # --- the client ---------------------------------------------------------------------------------------------
 
@@ -371,4 +373,4 @@ class Forward:
             self._drop_parts()
 
     def __repr__(self) -> str:
-        return f"<Forward {self.exchange.request_id} to {self.exchange.target}>"
+        return f"<Forward {self.call.request_id} to {self.call.target}>"

@@ -7,18 +7,18 @@ In this version nothing is asked or told (policies, plugins); 6 is the connectio
 import random
 from collections.abc import Callable
 
-
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.decide.route.path import PathError, normalise_path
 from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.client_facts import ClientFacts
-from gateway.pipeline.respond import RedirectToHttps, respond_error, send_whole
+from gateway.pipeline.respond import redirect_to_https, respond_error, send_whole
 from gateway.pipeline.route import Call, Route, RouteStats
 from gateway.transport.server import ServerConnection
 from gateway.wire.head import RequestHead
 from gateway.wire.hops import Networks
 
+_ALLOW = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 UNMATCHED = "_unmatched"
 MEMO_SIZE = 4096
 """Distinct (method, host, path) remembered with their route; a scan of random paths only empties the memo."""
@@ -52,17 +52,15 @@ class Pipeline:
         snapshot: Snapshot,
         *,
         unmatched: RouteStats,
-        stats: dict[str, RouteStats],
         log: Callable[[Exchange], None] | None,
         now: Callable[[], float],
         redirect_https: bool = False,
     ) -> None:
         self.snapshot = snapshot
-        self._stats = stats
         self._unmatched = unmatched
         self._log = log
         self._now = now
-        self._redirect = RedirectToHttps() if redirect_https else None
+        self._redirect_https = redirect_https
         self._id_prefix = f"{random.SystemRandom().getrandbits(80):020x}"
         self._ids = 0
         self.in_flight = 0
@@ -70,105 +68,110 @@ class Pipeline:
     def handle(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool) -> None:
         """Take one request: 1 match, 2 admit, 4 answer."""
         snapshot = self.snapshot
-        exchange = self._open(connection, head)
+        call = self._open(connection, head, data, end)
         try:
-            key = (head.method, head.host, head.path)
-            known = snapshot.memo.get(key)
+            if self._redirect_https:
+                normalise_path(head.path)
+                self._count(call, self._unmatched)
+                redirect_to_https(call)
+                return
+            known = snapshot.memo.get((head.method, head.host, head.path))
             if known is None:
-                if self._redirect is not None:
-                    normalise_path(head.path)
-                    self._redirect.begin(connection, exchange, head.host)
-                    return
-                known = self._match(connection, exchange, head)
+                known = self._match(call)
                 if known is None:
                     return
-            path, match = known
-            route = match.value
-            exchange.route = route.name
-            self._unmatched.in_flight -= 1
-            route.stats.in_flight += 1
-            self._admit(connection, head, route, data)
-            route.answer.begin(Call(connection, exchange, head, path, match, data, end))
+            call.normal_path, call.match = known
+            route = call.match.value
+            call.route = route.name
+            self._count(call, route.stats)
+            self._admit(call, route)
+            route.answer.begin(call)
         except PathError as error:
-            respond_error(connection, exchange, GatewayError("bad_request", str(error)))
+            self._refuse(call, GatewayError("bad_request", str(error)))
         except GatewayError as error:
-            respond_error(connection, exchange, error)
+            self._refuse(call, error)
 
-    def _open(self, connection: ServerConnection, head: RequestHead) -> Exchange:
+    def _open(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool) -> Call:
         """The exchange with what is known from the head."""
         facts: ClientFacts | None = connection.forwarding
         if facts is None:
-            snapshot = self.snapshot
-            facts = connection.forwarding = ClientFacts(connection, snapshot.trusted, snapshot.via)
-        exchange = Exchange(head.method, head.path, head.query, head.version, self._now())
-        connection.exchange = exchange
+            facts = connection.forwarding = ClientFacts(connection, self.snapshot.trusted, self.snapshot.via)
+        call = Call(connection, head, data, end, self._now())
+        connection.exchange = call
         fields = head.fields
         if facts.trusted:
-            exchange.client_ip = facts.client_ip(head)
-            exchange.scheme = facts.client_scheme(head)
-            exchange.request_id = fields.get("x-request-id") or self._new_id()
+            call.client_ip = facts.client_ip(head)
+            call.scheme = facts.client_scheme(head)
+            call.request_id = fields.get("x-request-id") or self._new_id()
         else:
-            exchange.client_ip = facts.peer
-            exchange.scheme = facts.scheme
-            exchange.request_id = self._new_id()
-        exchange.host = head.authority
-        exchange.user_agent = fields.index.get("user-agent")
-        exchange.tls = connection.tls
+            call.client_ip = facts.peer
+            call.scheme = facts.scheme
+            self._ids += 1
+            call.request_id = f"{self._id_prefix}{self._ids:012x}"
+        call.host = head.authority
+        call.user_agent = fields.index.get("user-agent")
+        call.tls = connection.tls
+        return call
+
+    def _count(self, call: Call, stats: RouteStats) -> None:
+        call.stats = stats
         self.in_flight += 1
-        self._unmatched.in_flight += 1
-        return exchange
+        stats.begun()
+
+    def _refuse(self, call: Call, error: GatewayError, allow: tuple[str, ...] = ()) -> None:
+        if call.stats is None:
+            self._count(call, self._unmatched)
+        respond_error(call.connection, call, error, self._now(), allow)
 
     def _new_id(self) -> str:
         self._ids += 1
         return f"{self._id_prefix}{self._ids:012x}"
 
-    def _match(
-        self, connection: ServerConnection, exchange: Exchange, head: RequestHead
-    ) -> tuple[str, Match[Route]] | None:
+    def _match(self, call: Call) -> tuple[str, Match[Route]] | None:
         """1 match: the route with the normalised path; None where the request is answered already."""
-        snapshot = self.snapshot
-        if head.path == "*" or head.method in ("OPTIONS", "TRACE"):
-            if self._answer_hop(connection, exchange, head):
-                return None
+        snapshot, head = self.snapshot, call.head
+        special = head.method in ("OPTIONS", "TRACE")
+        if (special or head.path == "*") and self._answer_hop(call):
+            return None
         path = normalise_path(head.path)
         found = snapshot.table.find(head.method, head.host, path, head.fields.get, head.query)
         if isinstance(found, Miss):
             if found.allow:
                 error = GatewayError("method_not_allowed", f"{head.method} is not allowed here; see Allow")
-                respond_error(connection, exchange, error, found.allow)
             else:
-                respond_error(connection, exchange, GatewayError("no_route", f"no route matches {head.host}{path}"))
+                error = GatewayError("no_route", f"no route matches {head.host}{path}")
+            self._refuse(call, error, found.allow)
             return None
         known = path, found
-        if found.cacheable and len(head.path) <= MEMO_PATH and head.method not in ("OPTIONS", "TRACE"):
+        if found.cacheable and not special and len(head.path) <= MEMO_PATH:
             if len(snapshot.memo) >= MEMO_SIZE:
                 snapshot.memo.clear()
             snapshot.memo[head.method, head.host, head.path] = known
         return known
 
-    def _answer_hop(self, connection: ServerConnection, exchange: Exchange, head: RequestHead) -> bool:
+    def _answer_hop(self, call: Call) -> bool:
         """TRACE is refused, `OPTIONS *` and OPTIONS that may go no further are answered here (RFC 9110 7.6.2)."""
-        if head.method == "TRACE":
-            error = GatewayError("method_not_allowed", "TRACE is not served here")
-            respond_error(connection, exchange, error, ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+        if call.method == "TRACE":
+            self._refuse(call, GatewayError("method_not_allowed", "TRACE is not served here"), _ALLOW)
             return True
-        if head.path == "*" or head.fields.get("max-forwards") == "0":
-            send_whole(connection, exchange, 204, "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n", b"")
+        if call.path == "*" or call.head.fields.get("max-forwards") == "0":
+            self._count(call, self._unmatched)
+            send_whole(call.connection, call, 204, f"Allow: {', '.join(_ALLOW)}\r\n", b"", self._now())
             return True
         return False
 
-    def _admit(self, connection: ServerConnection, head: RequestHead, route: Route, data: bytes) -> None:
+    def _admit(self, call: Call, route: Route) -> None:
         """2 admit: what this request may not be. Raises GatewayError."""
-        fields = head.fields
+        fields = call.head.fields
         if fields.expects is not None and fields.expects.lower() != "100-continue":
             raise GatewayError("expectation_failed", "the only expectation served here is 100-continue")
         via = fields.index.get("via")
         if via is not None and self.snapshot.via in via:
             raise GatewayError("loop_detected", "this request has passed this gateway before")
         limit = route.body_limit
-        if limit is not None:
-            connection.body_limit = limit
-            if fields.length > limit or len(data) > limit:
+        if limit is not None and fields.length:
+            call.connection.body_limit = limit
+            if fields.length > limit or len(call.data) > limit:
                 raise GatewayError("body_too_large", f"the body exceeds {limit} bytes")
 
     def reject(self, connection: ServerConnection, error: GatewayError) -> None:
@@ -180,8 +183,8 @@ class Pipeline:
             exchange.scheme = connection.listener.scheme
             exchange.request_id = self._new_id()
             self.in_flight += 1
-            self._unmatched.in_flight += 1
-        respond_error(connection, exchange, error)
+            self._unmatched.begun()
+        respond_error(connection, exchange, error, self._now())
 
     def finished(self, exchange: Exchange, now: float) -> None:
         """7 close: count and log."""
@@ -191,9 +194,8 @@ class Pipeline:
         exchange.overhead_s = overhead if overhead > 0.0 else 0.0
         if exchange.status == 0 or exchange.reason == "client_closed":
             exchange.status = 499
-        stats = self._stats.get(exchange.route, self._unmatched)
+        stats = exchange.stats if isinstance(exchange, Call) else None
         self.in_flight -= 1
-        stats.in_flight -= 1
-        stats.count(exchange, duration)
+        (stats or self._unmatched).ended(exchange, duration)
         if self._log is not None:
             self._log(exchange)

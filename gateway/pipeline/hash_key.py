@@ -17,10 +17,10 @@ def hash_key(hash_on: Sequence[str]) -> Callable[[Call], str] | None:
     if kind == "path":
         return lambda call: call.path
     if kind == "header":
-        return lambda call: call.head.fields.get(name.lower()) or call.exchange.client_ip
+        return lambda call: call.head.fields.get(name.lower()) or call.client_ip
     if kind == "cookie":
-        return lambda call: _cookie(call.head.fields.get("cookie") or "", name) or call.exchange.client_ip
-    return lambda call: call.exchange.client_ip
+        return lambda call: _cookie(call.head.fields.get("cookie") or "", name) or call.client_ip
+    return lambda call: call.client_ip
 
 
 def _cookie(header: str, name: str) -> str:

@@ -17,7 +17,7 @@ RETRY_AFTER_S = 1
 
 
 def respond_error(
-    connection: ServerConnection, exchange: Exchange, error: GatewayError, allow: tuple[str, ...] = ()
+    connection: ServerConnection, exchange: Exchange, error: GatewayError, now: float, allow: tuple[str, ...] = ()
 ) -> None:
     """Answer with problem+json (RFC 9457), or cut the connection where an answer is under way already."""
     reason = error.reason
@@ -41,17 +41,19 @@ def respond_error(
         lines += f"Retry-After: {RETRY_AFTER_S}\r\n"
     if status == 405:
         lines += f"Allow: {', '.join(allow)}\r\n"
-    send_whole(connection, exchange, status, lines, body)
+    send_whole(connection, exchange, status, lines, body, now)
 
 
-def send_whole(connection: ServerConnection, exchange: Exchange, status: int, lines: str, body: bytes) -> None:
+def send_whole(
+    connection: ServerConnection, exchange: Exchange, status: int, lines: str, body: bytes, now: float
+) -> None:
     """Send a whole answer: to HEAD without its body, with the length that a GET would get."""
     size = len(body)
     length = "" if status == 204 or status == 304 else f"Content-Length: {size}\r\n"
     if exchange.method == "HEAD" or not length:
         body = b""
     head = f"Date: {http_date()}\r\n{lines}{length}X-Request-Id: {exchange.request_id}\r\n"
-    connection.send(status, head, size, body, True)
+    connection.send(status, head, size, body, True, now)
 
 
 def http_date() -> str:
@@ -69,8 +71,8 @@ class Respond:
         self._lines = response_edit.apply(lines) if response_edit else lines
 
     def begin(self, call: Call) -> None:
-        call.exchange.source = "respond"
-        send_whole(call.connection, call.exchange, self._status, self._lines, self._body)
+        call.source = "respond"
+        send_whole(call.connection, call, self._status, self._lines, self._body, call.started_at)
 
 
 class RedirectAnswer:
@@ -82,19 +84,17 @@ class RedirectAnswer:
         self._edit = response_edit
 
     def begin(self, call: Call) -> None:
-        call.exchange.source = "respond"
+        call.source = "respond"
         location = self._redirect(call.match.rest, call.head.query)
         lines = f"Location: {location}\r\n"
         if self._edit:
             lines = self._edit.apply(lines)
-        send_whole(call.connection, call.exchange, self._status, lines, b"")
+        send_whole(call.connection, call, self._status, lines, b"", call.started_at)
 
 
-class RedirectToHttps:
+def redirect_to_https(call: Call) -> None:
     """Every request of a listener with `redirect: https` goes to the same place, with TLS."""
-
-    def begin(self, connection: ServerConnection, exchange: Exchange, host: str) -> None:
-        exchange.source = "respond"
-        query = "" if exchange.query is None else f"?{exchange.query}"
-        lines = f"Location: https://{host}{exchange.path}{query}\r\n"
-        send_whole(connection, exchange, 308, lines, b"")
+    call.source = "respond"
+    query = "" if call.query is None else f"?{call.query}"
+    lines = f"Location: https://{call.head.host}{call.path}{query}\r\n"
+    send_whole(call.connection, call, 308, lines, b"", call.started_at)

@@ -1,6 +1,6 @@
 """A route at run time: what it answers with, its limits, and its counts."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.exchange import Exchange
 from gateway.decide.route.table import Match
@@ -18,76 +18,76 @@ class Answer(Protocol):
     def begin(self, call: "Call") -> None: ...
 
 
-class Call:
-    """One request on its way to its answer: the parts that the steps hand on to each other."""
+class Call(Exchange):
+    """An exchange under way: its facts, and the parts that the steps hand on to each other."""
 
-    __slots__ = ("connection", "data", "end", "exchange", "head", "match", "path", "route")
+    __slots__ = ("connection", "data", "end", "head", "match", "normal_path", "stats")
 
-    def __init__(
-        self,
-        connection: ServerConnection,
-        exchange: Exchange,
-        head: RequestHead,
-        path: str,
-        match: "Match[Route]",
-        data: bytes,
-        end: bool,
-    ) -> None:
+    def __init__(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool, now: float) -> None:
+        super().__init__(head.method, head.path, head.query, head.version, now)
         self.connection = connection
-        self.exchange = exchange
         self.head = head
-        self.path = path
-        """Normalised."""
-        self.match = match
-        self.route = match.value
         self.data = data
         """The part of the body that came with the head."""
         self.end = end
         """Whether that is all of it."""
+        self.normal_path: str = head.path
+        self.match: Match[Route] = _NO_MATCH
+        self.stats: RouteStats | None = None
 
 
 class RouteStats:
-    """Counts of one route (or of `_unmatched`)."""
+    """Counts of one route (or of `_unmatched`); its series begin with its first request."""
 
     __slots__ = (
         "_cells",
         "_codes",
+        "_duration",
         "_generated",
+        "_in_flight",
+        "_overhead",
+        "_received",
         "_registry",
-        "duration",
-        "in_flight",
+        "_sent",
         "name",
-        "overhead",
-        "received",
-        "sent",
     )
 
     def __init__(self, name: str, registry: Registry) -> None:
         self.name = name
-        self.in_flight = 0
-        self.duration = registry.histogram("gateway_http_request_duration_seconds", route=name)
-        self.overhead = registry.histogram("gateway_http_request_overhead_seconds", route=name)
-        self.received = registry.counter("gateway_http_request_bytes_total", route=name)
-        self.sent = registry.counter("gateway_http_response_bytes_total", route=name)
         self._registry = registry
         self._cells = registry.cells
         self._codes: dict[tuple[str, int, str], int] = {}
         self._generated: dict[str, int] = {}
-        registry.on_flush(self._flush)
+        self._in_flight = -1
 
-    def count(self, exchange: Exchange, duration_s: float) -> None:
-        """An exchange ended."""
+    def begun(self) -> None:
+        """An exchange began."""
+        if self._in_flight < 0:
+            self._register()
+        self._cells[self._in_flight] += 1.0
+
+    def _register(self) -> None:
+        registry = self._registry
+        self._in_flight = registry.gauge("gateway_http_requests_in_flight", route=self.name)
+        self._duration = registry.histogram("gateway_http_request_duration_seconds", route=self.name)
+        self._overhead = registry.histogram("gateway_http_request_overhead_seconds", route=self.name)
+        self._received = registry.counter("gateway_http_request_bytes_total", route=self.name)
+        self._sent = registry.counter("gateway_http_response_bytes_total", route=self.name)
+
+    def ended(self, exchange: Exchange, duration_s: float) -> None:
+        """An exchange that began ended."""
         cells = self._cells
+        cells[self._in_flight] -= 1.0
         key = (exchange.method, exchange.status, exchange.source)
         cell = self._codes.get(key)
         if cell is None:
             cell = self._code_cell(*key)
         cells[cell] += 1.0
-        self.duration.observe(duration_s)
-        self.overhead.observe(exchange.overhead_s)
+        self._duration.observe(duration_s)
+        self._overhead.observe(exchange.overhead_s)
         if exchange.bytes_in:
-            cells[self.received] += exchange.bytes_in
-        cells[self.sent] += exchange.bytes_out
+            cells[self._received] += exchange.bytes_in
+        cells[self._sent] += exchange.bytes_out
         if exchange.reason is not None:
             self._count_reason(exchange.reason)
 
@@ -112,9 +112,6 @@ class RouteStats:
             )
         self._cells[cell] += 1.0
 
-    def _flush(self) -> None:
-        self._cells[self._registry.gauge("gateway_http_requests_in_flight", route=self.name)] = float(self.in_flight)
-
 
 class Route:
     """One route of the snapshot."""
@@ -130,3 +127,6 @@ class Route:
 
     def __repr__(self) -> str:
         return f"<Route {self.name}>"
+
+
+_NO_MATCH: Match[Any] = Match(None, {}, "", False)

@@ -49,7 +49,7 @@ class RedirectSettings:
 
 @dataclass(frozen=True, slots=True)
 class BufferSettings:
-    """`request`: bodies up to this are read whole before a target is engaged. `response`: read-ahead for slow clients."""
+    """`request`: bodies up to this are read whole before a target is engaged. `response`: read-ahead of a client."""
 
     request_bytes: int = 64 * 1024
     response_bytes: int = 256 * 1024

@@ -103,9 +103,11 @@ def assemble(
     dialer = Dialer(loop, resolver)
     buffered = Buffered(settings.limits.buffered_bytes, others_buffered)
     upstreams = {each.name: _upstream(each, registry, dialer, resolver, deadlines) for each in settings.upstreams}
-    stats = {each.name: RouteStats(each.name, registry) for each in settings.routes}
     via = _via(settings)
-    routes = [(each.match, _route(each, settings, upstreams, stats[each.name], via, clock)) for each in settings.routes]
+    routes = [
+        (each.match, _route(each, settings, upstreams, RouteStats(each.name, registry), via, clock))
+        for each in settings.routes
+    ]
     snapshot = Snapshot(
         table=RouteTable(routes),
         body_limit=settings.client.body_bytes,
@@ -115,9 +117,7 @@ def assemble(
     unmatched = RouteStats(UNMATCHED, registry)
     listeners, pipelines = [], []
     for each in settings.listen:
-        pipeline = Pipeline(
-            snapshot, unmatched=unmatched, stats=stats, log=log, now=clock, redirect_https=each.redirect_https
-        )
+        pipeline = Pipeline(snapshot, unmatched=unmatched, log=log, now=clock, redirect_https=each.redirect_https)
         pipelines.append(pipeline)
         listeners.append(_listener(each, settings, pipeline, registry, deadlines, buffered, loop))
     gauge = registry.gauge("gateway_buffered_bytes")

@@ -10,9 +10,8 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.core.errors import GatewayError
-from gateway.transport.deadlines import Deadlines
 from gateway.wire.chunked import ChunkDecoder
-from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields, tokens
+from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields
 from gateway.wire.head import ResponseHead
 from gateway.wire.limits import HeadLimits
 
@@ -33,9 +32,9 @@ _STATES = "idle head body until-end tunnel closed".split()
 class User(Protocol):
     """Who sent the request and wants the answer. After `end` or `on_failure` nothing more is called."""
 
-    def on_head(self, head: ResponseHead, data: bytes, end: bool) -> None: ...
+    def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None: ...
     def on_interim(self, head: ResponseHead) -> None: ...
-    def on_data(self, data: bytes, end: bool, trailers: Fields | None) -> None: ...
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None: ...
     def on_upgrade(self, head: ResponseHead, data: bytes) -> None: ...
     def on_tunnel_end(self) -> None: ...
     def on_failure(self, reason: str, detail: str) -> None: ...
@@ -110,7 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- using it -----------------------------------------------------------------------------------------------
 
-    def send(self, user: User, method: str, data: bytes, end: bool, head_timeout_s: float) -> None:
+    def send(self, user: User, method: str, data: bytes, end: bool, head_timeout_s: float, now: float) -> None:
         """Begin a request: its head with the first of its body; `end` when that is all of it."""
         self.user = user
         self.served += 1
@@ -121,7 +120,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._timeout_s = head_timeout_s
         self.request_sent = end
         self.transport.write(data)
-        self._set_deadline(self.owner.deadlines.clock() + head_timeout_s)
+        self.deadline = now + head_timeout_s
+        if self.deadline < self.armed:
+            self.owner.deadlines.arm(self)
 
     def send_data(self, data: bytes, end: bool) -> None:
         """More of the request's body; the time for the answer counts from here."""
@@ -134,11 +135,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._state == HEAD or self._state == TUNNEL:
             self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
 
-    def expect_progress(self, idle_timeout_s: float) -> None:
+    def expect_progress(self, idle_timeout_s: float, now: float) -> None:
         """From now on each read may take this long (seconds; inf for ever)."""
         self._timeout_s = idle_timeout_s
         if self._state != CLOSED and self._state != IDLE and not self._paused:
-            self._set_deadline(self.owner.deadlines.clock() + idle_timeout_s)
+            self._set_deadline(now + idle_timeout_s)
 
     def cancel(self) -> None:
         """The user no longer wants the answer: nothing more is told, and the connection is closed."""
@@ -184,32 +185,27 @@ class UpstreamConnection(asyncio.Protocol):
         self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        now = self.owner.deadlines.clock()
         state = self._state
-        if state == HEAD:
-            if self._pending:
-                data = self._pending + data
-                self._pending = b""
-            try:
-                self._read_head(data)
-            except GatewayError as error:
-                self._fail("upstream_protocol", error.detail)
-        elif state == BODY or state == UNTIL_END:
-            self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
-            try:
-                self._read_body(data)
-            except GatewayError as error:
-                self._fail("upstream_protocol", error.detail)
-        elif state == TUNNEL:
-            self._set_deadline(self.owner.deadlines.clock() + self._timeout_s)
-            self.user.on_data(data, False, None)  # type: ignore[union-attr]
-        else:
-            self.close()
+        try:
+            if state == HEAD:
+                if self._pending:
+                    data = self._pending + data
+                    self._pending = b""
+                self._read_head(data, now)
+            elif state == IDLE or state == CLOSED:
+                self.close()
+            else:
+                self._set_deadline(now + self._timeout_s)
+                self._read_body(data, now)
+        except GatewayError as error:
+            self._fail("upstream_protocol", error.detail)
 
     def eof_received(self) -> bool:
         if self._state == UNTIL_END and self.user is not None:
             user = self.user
             self._lose()
-            user.on_data(b"", True, None)
+            user.on_data(b"", True, None, self.owner.deadlines.clock())
         elif self._state == TUNNEL and self.user is not None:
             user = self.user
             self._lose()
@@ -250,7 +246,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- reading the answer -------------------------------------------------------------------------------------
 
-    def _read_head(self, data: bytes) -> None:
+    def _read_head(self, data: bytes, now: float) -> None:
         while True:
             end = data.find(b"\r\n\r\n")
             if end < 0:
@@ -271,7 +267,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head.status == 101:
             self._upgrade(head, data)
         else:
-            self._answer(head, data)
+            self._answer(head, data, now)
 
     def _interim(self, head: ResponseHead) -> None:
         self._interims += 1
@@ -280,18 +276,22 @@ class UpstreamConnection(asyncio.Protocol):
         if self.user is not None:
             self.user.on_interim(head)
 
-    def _answer(self, head: ResponseHead, data: bytes) -> None:
+    def _answer(self, head: ResponseHead, data: bytes, now: float) -> None:
         user = cast(User, self.user)
         self._keep = head.keep_alive
-        length = head.body_length(self._method)
+        if head.idle_timeout_s is not None:
+            self.idle_timeout_s = head.idle_timeout_s
+        length = head.length if self._method != "HEAD" else 0
+        if head.bodiless:
+            length = 0
         if length >= 0:
             size = len(data)
             if size >= length:
                 if size > length:
                     data = data[:length]
                     self._keep = False
-                self._release(head)
-                user.on_head(head, data, True)
+                self._release(now)
+                user.on_head(head, data, True, now)
                 return
             self._left = length - size
             self._state = BODY
@@ -302,46 +302,45 @@ class UpstreamConnection(asyncio.Protocol):
             if decoder.done:
                 self._keep = self._keep and not decoder.rest
                 if decoder.trailers is None:
-                    self._release(head)
-                    user.on_head(head, data, True)
+                    self._release(now)
+                    user.on_head(head, data, True, now)
                 else:
-                    user.on_head(head, data, False)
+                    user.on_head(head, data, False, now)
                     if self.user is user:
-                        self._release(head)
-                        user.on_data(b"", True, decoder.trailers)
+                        self._release(now)
+                        user.on_data(b"", True, decoder.trailers, now)
                 return
             self._decoder = decoder
         elif length == UNTIL_CLOSE:
             self._state = UNTIL_END
             self._keep = False
-        self._note_keep_alive(head)
-        user.on_head(head, data, False)
+        user.on_head(head, data, False, now)
 
-    def _read_body(self, data: bytes) -> None:
+    def _read_body(self, data: bytes, now: float) -> None:
         user = cast(User, self.user)
-        if self._state == UNTIL_END:
-            user.on_data(data, False, None)
+        if self._state != BODY:
+            user.on_data(data, False, None, now)
         elif self._decoder is not None:
             decoder = self._decoder
             data = decoder.feed(data)
             if decoder.done:
                 self._decoder = None
                 self._keep = self._keep and not decoder.rest
-                self._release(None)
-                user.on_data(data, True, decoder.trailers)
+                self._release(now)
+                user.on_data(data, True, decoder.trailers, now)
             elif data:
-                user.on_data(data, False, None)
+                user.on_data(data, False, None, now)
         else:
             left = self._left - len(data)
             if left > 0:
                 self._left = left
-                user.on_data(data, False, None)
+                user.on_data(data, False, None, now)
                 return
             if left < 0:
                 data = data[: self._left]
                 self._keep = False
-            self._release(None)
-            user.on_data(data, True, None)
+            self._release(now)
+            user.on_data(data, True, None, now)
 
     def _upgrade(self, head: ResponseHead, data: bytes) -> None:
         user = cast(User, self.user)
@@ -351,30 +350,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
-    def _release(self, head: ResponseHead | None) -> None:
+    def _release(self, now: float) -> None:
         """The answer is whole: back to the idle ones, or closed where anything is in doubt."""
         self.user = None
-        if head is not None:
-            self._note_keep_alive(head)
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
         if self._keep and self.request_sent:
             self._state = IDLE
-            self._set_deadline(self.owner.deadlines.clock() + self.idle_timeout_s)
+            self.deadline = now + self.idle_timeout_s
+            if self.deadline < self.armed:
+                self.owner.deadlines.arm(self)
             self.owner.give_back(self)
         else:
             self.close()
-
-    def _note_keep_alive(self, head: ResponseHead) -> None:
-        """An upstream that says when it will close is left before that (`Keep-Alive: timeout=N`)."""
-        hint = head.fields.index.get("keep-alive")
-        if hint is None:
-            return
-        for token in tokens(hint):
-            name, _, value = token.partition("=")
-            if name == "timeout" and value.isascii() and value.isdecimal():
-                self.idle_timeout_s = max(min(float(value) - 1.0, 3600.0), 0.0)
 
     def _fail(self, reason: str, detail: str) -> None:
         user = self.user

@@ -3,8 +3,8 @@
     head ---> body ---> waiting ---> (answer sent) ---> idle ---> head ...
                 \\-> discarding the rest -> idle, or lingering -> closed         upgraded: tunnel
 
-The connection frames and times; what to answer is the Handler's. It never reads ahead without bound: while an exchange
-is under way at most READ_AHEAD bytes of later requests are kept, and reading pauses beyond (below that it goes on, since
+The connection frames and times; what to answer is the Handler's. It never reads ahead without bound: while an
+exchange is under way at most READ_AHEAD bytes of later requests are kept, and reading pauses beyond (below that it goes on, since
 a paused socket shows neither FIN nor RST).
 """
 
@@ -104,7 +104,7 @@ class Listener:
         """Close idle connections now, and the others with their next answer."""
         self.draining = True
         for connection in list(self.connections):
-            connection.close_if_idle()
+            connection.drain()
 
     def __repr__(self) -> str:
         return f"<Listener {self.name} {len(self.connections)} connections>"
@@ -252,19 +252,24 @@ class ServerConnection(asyncio.Protocol):
         self._release_held()
         if self._state == WAITING:
             self.deadline = inf
+        elif self._state == IDLE:
+            self._become_idle(self._now())
         if self.sink is not None:
             self.sink.on_client_ready()
 
     # --- reading ------------------------------------------------------------------------------------------------
 
     def _read_head(self, data: bytes) -> None:
-        """Begin as many requests as `data` completes, up to the cap."""
+        """Begin as many requests as `data` completes, up to the cap; none while answers wait for a slow client."""
+        if self._stalled_at >= 0:
+            self._keep_for_later(data)
+            return
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
         budget = REQUESTS_PER_CALLBACK
         while data and self._state <= HEAD:
-            if budget == 0:
+            if budget == 0 or self._stalled_at >= 0:
                 self._buffer = data
                 self._resume_soon()
                 return
@@ -420,7 +425,7 @@ class ServerConnection(asyncio.Protocol):
         self._body_seen += len(piece)
         if end:
             self._decoder = None
-            self._become_idle()
+            self._become_idle(self._now())
             if rest:
                 self._read_head(rest)
         elif self._body_seen > DISCARD_LIMIT:
@@ -454,64 +459,68 @@ class ServerConnection(asyncio.Protocol):
         if self._state != CLOSED and self.version == "HTTP/1.1":
             self.transport.write(data)
 
-    def send(self, status: int, lines: str, length: int, data: bytes, end: bool) -> None:
+    def send(self, status: int, lines: str, length: int, data: bytes, end: bool, now: float) -> None:
         """Send the head of the answer with the first of its body.
 
         length: bytes of the body, or below 0 where it is not known: then it is sent in chunks, or to an HTTP/1.0
         client until the connection closes. `lines` are complete field lines, framing excepted (Content-Length stays).
         """
         exchange = self.exchange
-        if self._state == CLOSED or exchange is None:
+        if exchange is None:
             return
         exchange.status = status
+        if length < 0 or self._state == BODY or not self._keep_alive or self.version != "HTTP/1.1":
+            lines += self._framing(length, data, end)
+        head = f"{STATUS_LINES[status]}{lines}\r\n".encode("latin-1")
+        if data:
+            exchange.bytes_out += len(data)
+            head += encode_chunk(data) if self._chunked_out else data
+        self.transport.write(head)
+        if end:
+            self._finish(b"", "", now)
+
+    def _framing(self, length: int, data: bytes, end: bool) -> str:
+        """The lines that say where the answer ends and what becomes of the connection."""
+        lines = ""
         if self._state == BODY and not self._can_discard():
             self._keep_alive = False
         if length < 0 and not (end and not data):
             if self.version == "HTTP/1.1":
                 self._chunked_out = True
-                lines += "Transfer-Encoding: chunked\r\n"
+                lines = "Transfer-Encoding: chunked\r\n"
             else:
                 self._keep_alive = False
-        elif length < 0:
-            self._keep_alive = self._keep_alive and self.version == "HTTP/1.1"
-        if not self._keep_alive or self.listener.draining:
-            self._keep_alive = False
+        if not self._keep_alive:
             lines += "Connection: close\r\n"
         elif self.version == "HTTP/1.0":
             lines += "Connection: keep-alive\r\n"
-        head = f"{STATUS_LINES[status]}{lines}\r\n".encode("latin-1")
-        if data:
-            exchange.bytes_out += len(data)
-            self.transport.write(head + (encode_chunk(data) if self._chunked_out else data))
-        else:
-            self.transport.write(head)
-        if end:
-            self._finish(b"")
+        return lines
 
-    def send_data(self, data: bytes, end: bool, trailers: str = "") -> None:
+    def send_data(self, data: bytes, end: bool, trailers: str, now: float) -> None:
         """Send more of the body."""
         exchange = self.exchange
-        if self._state == CLOSED or exchange is None:
+        if exchange is None:
             return
         if data:
             exchange.bytes_out += len(data)
             if self._chunked_out:
                 data = encode_chunk(data)
                 if end:
-                    self._finish(data, trailers)
+                    self._finish(data, trailers, now)
                     return
             self.transport.write(data)
         if end:
-            self._finish(b"", trailers)
+            self._finish(b"", trailers, now)
 
-    def _finish(self, data: bytes, trailers: str = "") -> None:
+    def _finish(self, data: bytes, trailers: str, now: float) -> None:
         """The answer is out as a whole: end the exchange, then go on, discard the rest of the body, or close."""
         if self._chunked_out:
             self._chunked_out = False
             self.transport.write(data + f"0\r\n{trailers}\r\n".encode("latin-1"))
-        self._stalled_at = -1
         self.sink = None
-        self._end_exchange(None)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self.listener.handler.finished(exchange, now)
         if self._state == BODY:
             if not self._keep_alive or self.expects_continue:
                 self._linger()
@@ -520,22 +529,26 @@ class ServerConnection(asyncio.Protocol):
             self.resume_reading()
             self._body_progress()
             return
-        if not self._keep_alive or self.listener.draining:
+        if not self._keep_alive:
             self._close()
             return
-        self._become_idle()
-        if self._buffer:
-            self._resume_soon()
+        self._become_idle(now)
 
     def _can_discard(self) -> bool:
         """Whether the rest of the request's body is known to be small enough to be read and dropped."""
         return not self.expects_continue and (self._decoder is not None or self._body_left <= DISCARD_LIMIT)
 
-    def _become_idle(self) -> None:
+    def _become_idle(self, now: float) -> None:
         self._state = IDLE
-        self._set_deadline(self._now() + self.listener.settings.keep_alive_s)
+        if self._stalled_at >= 0:
+            return
+        self.deadline = now + self.listener.settings.keep_alive_s
+        if self.deadline < self.armed:
+            self.listener.deadlines.arm(self)
         if self._paused:
             self.resume_reading()
+        if self._buffer:
+            self._resume_soon()
 
     def _resume_soon(self) -> None:
         """Go on with the requests in the buffer at the next turn of the loop, so that one client does not hog it."""
@@ -600,7 +613,9 @@ class ServerConnection(asyncio.Protocol):
         self._state = CLOSED
         self.transport.abort()
 
-    def close_if_idle(self) -> None:
+    def drain(self) -> None:
+        """Close with the answer under way, or now if there is none."""
+        self._keep_alive = False
         if self._state == IDLE and not self._buffer:
             self._close()
 

@@ -12,6 +12,7 @@ class Target:
     __slots__ = (
         "_codes",
         "_errors",
+        "_gauges",
         "_registry",
         "_upstream",
         "cells",
@@ -38,6 +39,13 @@ class Target:
         self.cells = registry.cells
         self._registry = registry
         self._upstream = upstream
+        labels = {"upstream": upstream, "target": key}
+        self._gauges = (
+            registry.gauge("gateway_upstream_requests_in_flight", **labels),
+            registry.gauge("gateway_upstream_target_up", **labels),
+            registry.gauge("gateway_upstream_connections", **labels, state="idle"),
+            registry.gauge("gateway_upstream_connections", **labels, state="active"),
+        )
         self._codes: dict[int, int] = {}
         self._errors: dict[str, int] = {}
 
@@ -59,13 +67,11 @@ class Target:
 
     def flush(self, up: bool = True) -> None:
         """Write the gauges."""
-        labels = {"upstream": self._upstream, "target": self.key}
-        gauge = self._registry.gauge
-        self.cells[gauge("gateway_upstream_requests_in_flight", **labels)] = float(self.in_flight)
-        self.cells[gauge("gateway_upstream_target_up", **labels)] = float(up)
-        idle, active = self.connections.idle, self.connections.active
-        self.cells[gauge("gateway_upstream_connections", **labels, state="idle")] = float(idle if up else 0)
-        self.cells[gauge("gateway_upstream_connections", **labels, state="active")] = float(active if up else 0)
+        in_flight, target_up, idle, active = self._gauges
+        self.cells[in_flight] = float(self.in_flight)
+        self.cells[target_up] = float(up)
+        self.cells[idle] = float(self.connections.idle if up else 0)
+        self.cells[active] = float(self.connections.active if up else 0)
 
     def __repr__(self) -> str:
         return f"<Target {self.key} weight={self.weight} in_flight={self.in_flight}>"

@@ -2,10 +2,10 @@
 
 A head is cut out at its empty line, validated by grammar and split; nothing is guessed and nothing is repaired.
 
-Which rule bounds a body (RFC 9112 section 6.3), first that applies:
-    request   Content-Length and Transfer-Encoding together: refused    Transfer-Encoding: exactly `chunked`, in HTTP/1.1
-              Content-Length: one decimal number                        neither: no body
-    answer    to HEAD, 1xx, 204, 304: no body                           then as above; neither: until the connection closes
+Which rule bounds a body (RFC 9112 section 6.3), the first that applies:
+    request   Content-Length and Transfer-Encoding together: refused; Transfer-Encoding: exactly `chunked`, in 1.1;
+              Content-Length: one decimal number; neither: no body
+    answer    to HEAD, 1xx, 204, 304: no body; then as above; neither: until the connection closes
 """
 
 import re
@@ -21,7 +21,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~\-]{1,255})(?::(
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([/?][^#]*)?")
 
 Authority = tuple[str, str]
-"""(host in lower case without the port, authority as sent)"""
+"""(host in lower case without port and trailing dot, authority as sent)"""
 
 
 def parse_authority(value: str) -> Authority:
@@ -29,13 +29,13 @@ def parse_authority(value: str) -> Authority:
     match = _AUTHORITY.fullmatch(value)
     if match is None or (match[2] and int(match[2]) > 65535):
         raise GatewayError("bad_request", "Host is empty or not a valid host and port")
-    return match[1].lower(), value
+    return match[1].lower().removesuffix("."), value
 
 
 class RequestFields(Fields):
     """The fields of a request with all that depends on them alone, worked out once per distinct section."""
 
-    __slots__ = ("_authority", "expects", "forward", "length", "upgrade", "wants_trailers")
+    __slots__ = ("_authority", "expects", "forward", "hop_lines", "length", "upgrade", "wants_trailers")
 
     def __init__(self, section: str, limits: HeadLimits) -> None:
         super().__init__(section, limits)
@@ -56,6 +56,8 @@ class RequestFields(Fields):
         self.expects = self.index.get("expect")
         self.upgrade = self.index.get("upgrade") if "upgrade" in self.connection else None
         self.wants_trailers = "trailers" in tokens(self.index.get("te", ""))
+        self.hop_lines = self.upgrade is not None or self.wants_trailers
+        """Whether the client asked for something that takes hop-by-hop fields of our own."""
         self.forward: str | None = None
         """The lines that go to a target, made by whoever forwards first."""
 
@@ -127,7 +129,7 @@ class ResponseHead:
     It is the same for every answer with the same bytes, so it is shared and never changed, but for `forward`.
     """
 
-    __slots__ = ("fields", "forward", "keep_alive", "length", "status")
+    __slots__ = ("bodiless", "dated", "fields", "forward", "idle_timeout_s", "keep_alive", "length", "status")
 
     def __init__(self, head: str, limits: HeadLimits) -> None:
         """`head` ends in an empty line. Raises GatewayError upstream_protocol."""
@@ -157,10 +159,21 @@ class ResponseHead:
             self.keep_alive = "close" not in fields.connection
         else:
             self.keep_alive = "keep-alive" in fields.connection and "close" not in fields.connection
+        self.bodiless = self.status in (204, 304) or self.status < 200
+        """Has no body, whatever its fields say; so has every answer to HEAD."""
+        self.dated = "date" in fields.index
+        self.idle_timeout_s = _keep_alive_timeout(fields)
+        """When to leave an idle connection that the upstream will close (`Keep-Alive: timeout=N`); None: not said."""
         self.forward: str | None = None
+        """The lines that go on to clients, made by whoever forwards first."""
 
-    def body_length(self, method: str) -> int:
-        """What bounds the body of this answer to `method`."""
-        if method == "HEAD" or self.status in (204, 304) or self.status < 200:
-            return 0
-        return self.length
+
+def _keep_alive_timeout(fields: Fields) -> float | None:
+    """A second less than the upstream says, an hour at most."""
+    hint = fields.index.get("keep-alive")
+    if hint is not None:
+        for token in tokens(hint):
+            name, _, value = token.partition("=")
+            if name == "timeout" and value.isascii() and value.isdecimal():
+                return max(min(float(value) - 1.0, 3600.0), 0.0)
+    return None
