@@ -21,7 +21,8 @@ install_packages() {
     can_be_root || die "type this, then run me again:  sudo apt-get install $*"
     say "installing $*"
     as_root apt-get update -qq </dev/null >&2 || say "apt-get update failed; trying with the lists that are here"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2 ||
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+        -o Dpkg::Use-Pty=0 --no-upgrade --no-install-recommends "$@" </dev/null >&2 ||
         die "apt-get could not install: $*"
 }
 
