@@ -1,0 +1,89 @@
+"""The admin address: health, status, config, metrics, drain, and a dashboard."""
+
+import time
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from gateway.admin.collector import Metrics
+from gateway.admin.guard import guard
+from gateway.admin.problem import problems
+from gateway.admin.state import AdminState
+from gateway.admin.status import status
+from gateway.admin.totals import Totals
+from gateway.core.json import dumps_pretty
+
+_DASHBOARD = Path(__file__).with_name("dashboard.html")
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def build_app(state: AdminState) -> web.Application:
+    """The application to serve on `settings.admin.address`."""
+    views = _Views(state)
+    app = web.Application(middlewares=[problems, guard(state)], client_max_size=64 * 1024)
+    app.on_response_prepare.append(_mark)
+    app.add_routes(
+        [
+            web.get("/", views.dashboard),
+            web.get("/healthz", views.healthz),
+            web.get("/readyz", views.readyz),
+            web.get("/status", views.status),
+            web.get("/config", views.config),
+            web.get("/metrics", views.metrics),
+            web.post("/drain", views.drain),
+        ]
+    )
+    return app
+
+
+class _Views:
+    def __init__(self, state: AdminState) -> None:
+        self._state = state
+        self._totals = Totals()
+        self._metrics = Metrics(state, self._totals)
+        self._dashboard = _DASHBOARD.read_bytes()
+
+    async def dashboard(self, _: web.Request) -> web.Response:
+        answer = web.Response(body=self._dashboard, content_type="text/html", charset="utf-8")
+        answer.headers["Content-Security-Policy"] = _POLICY
+        return answer
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        now = time.monotonic()
+        if self._state.draining:
+            return web.Response(status=503, text="draining\n")
+        if not any(slot.serves(now) for slot in self._state.slots):
+            return web.Response(status=503, text="no worker serves\n")
+        return web.Response(text="ready\n")
+
+    async def status(self, _: web.Request) -> web.Response:
+        document = status(self._state, self._totals.read(self._state.slots), time.monotonic(), time.time())
+        return _json(document)
+
+    async def config(self, _: web.Request) -> web.Response:
+        return _json(self._state.settings.redacted)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.render(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+    async def drain(self, _: web.Request) -> web.Response:
+        self._state.drain()
+        return _json({"state": "draining"}, status=202)
+
+
+def _json(document: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=dumps_pretty(document), content_type="application/json")
+
+
+async def _mark(_: web.Request, response: web.StreamResponse) -> None:
+    """Fields of every answer: none of them is for a cache or for a guess at its type."""
+    response.headers[hdrs.SERVER] = "floodgate"
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
