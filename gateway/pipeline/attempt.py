@@ -69,7 +69,7 @@ class Attempt:
 
     def on_no_connection(self, error: GatewayError) -> None:
         self._waiting = None
-        self._end_failed(error.reason.name)
+        self._end_failed(error.reason.name, by_target=error.reason.by_target)
         self.forward.on_failure(error, sent=False, stale=False)
 
     def send_data(self, data: bytes, end: bool) -> None:
@@ -152,12 +152,14 @@ class Attempt:
         self.forward.call.overhead_s -= taken
         self.upstream.duration.observe(taken)
 
-    def _end_failed(self, reason: str) -> None:
+    def _end_failed(self, reason: str, *, by_target: bool = True) -> None:
         now = self.forward.plan.now()
         taken = now - (self._sent_at or self._began_at)
         self.target.in_flight -= 1
-        self.target.count_error(reason)
         self.forward.call.overhead_s -= taken
+        if not by_target:
+            return
+        self.target.count_error(reason)
         report = self.upstream.report
         if report is not None:
             report(self.target, taken, False, now)

@@ -95,7 +95,6 @@ class Forward:
         "attempt",
         "call",
         "connection",
-        "head_s",
         "method",
         "plan",
         "upgrade",
@@ -110,7 +109,6 @@ class Forward:
         self.attempt: Attempt | None = None
         self.upstream: Upstream = plan.choose()
         call.upstream = self.upstream.name
-        self.head_s = min(self.upstream.settings.timeout.head_s, plan.timeout_s)
         self.upgrade: str | None = None
         self._tried: list[Target] = []
         self._parts: list[bytes] | None = []
@@ -213,7 +211,8 @@ class Forward:
             host = attempt.target.key
         target = plan.target_of(call)
         data = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
-        connection.send(attempt, self.method, data + body if body else data, self._body_whole, self.head_s, now)
+        timeout = min(self.upstream.settings.timeout.head_s, call.started_at + plan.timeout_s - now)
+        connection.send(attempt, self.method, data + body if body else data, self._body_whole, timeout, now)
         if not self._body_whole:
             self.connection.resume_reading()
 

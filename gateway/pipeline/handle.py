@@ -4,6 +4,7 @@
 In this version nothing is asked or told (policies, plugins); 6 is the connection's own work.
 """
 
+import logging
 import random
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from gateway.transport.server import ServerConnection
 from gateway.wire.head import RequestHead
 from gateway.wire.hops import Networks
 
+_log = logging.getLogger(__name__)
 _ALLOW = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 UNMATCHED = "_unmatched"
 MEMO_SIZE = 4096
@@ -41,7 +43,6 @@ class Snapshot:
         self.body_limit = body_limit
         self.trusted = trusted
         self.via = via
-        self.memo: dict[tuple[str, str, str], tuple[str, Match[Route]]] = {}
 
 
 class Pipeline:
@@ -55,8 +56,12 @@ class Pipeline:
         log: Callable[[Exchange], None] | None,
         now: Callable[[], float],
         redirect_https: bool = False,
+        guarded_elsewhere: frozenset[str] = frozenset(),
     ) -> None:
+        """guarded_elsewhere: names (`*.` for any label) that only listeners with another `client_ca` serve."""
         self.snapshot = snapshot
+        self._memo: dict[tuple[str, str, str], tuple[str, Match[Route]]] = {}
+        self._guarded_elsewhere = guarded_elsewhere
         self._unmatched = unmatched
         self._log = log
         self._now = now
@@ -67,7 +72,6 @@ class Pipeline:
 
     def handle(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool) -> None:
         """Take one request: 1 match, 2 admit, 4 answer."""
-        snapshot = self.snapshot
         call = self._open(connection, head, data, end)
         try:
             if self._redirect_https:
@@ -75,7 +79,7 @@ class Pipeline:
                 self._count(call, self._unmatched)
                 redirect_to_https(call)
                 return
-            known = snapshot.memo.get((head.method, head.host, head.path))
+            known = self._memo.get((head.method, head.host, head.path))
             if known is None:
                 known = self._match(call)
                 if known is None:
@@ -90,6 +94,9 @@ class Pipeline:
             self._refuse(call, GatewayError("bad_request", str(error)))
         except GatewayError as error:
             self._refuse(call, error)
+        except Exception:
+            _log.exception("request %s: internal error; please report it", call.request_id)
+            self._refuse(call, GatewayError("internal_error", "the gateway failed; its log says more"))
 
     def _open(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool) -> Call:
         """The exchange with what is known from the head."""
@@ -133,6 +140,8 @@ class Pipeline:
         special = head.method in ("OPTIONS", "TRACE")
         if (special or head.path == "*") and self._answer_hop(call):
             return None
+        if self._guarded_elsewhere and is_covered(head.host, self._guarded_elsewhere):
+            raise GatewayError("misdirected", f"{head.host} is served on another listener, with client certificates")
         path = normalise_path(head.path)
         found = snapshot.table.find(head.method, head.host, path, head.fields.get, head.query)
         if isinstance(found, Miss):
@@ -144,9 +153,9 @@ class Pipeline:
             return None
         known = path, found
         if found.cacheable and not special and len(head.path) <= MEMO_PATH:
-            if len(snapshot.memo) >= MEMO_SIZE:
-                snapshot.memo.clear()
-            snapshot.memo[head.method, head.host, head.path] = known
+            if len(self._memo) >= MEMO_SIZE:
+                self._memo.clear()
+            self._memo[head.method, head.host, head.path] = known
         return known
 
     def _answer_hop(self, call: Call) -> bool:
@@ -199,3 +208,8 @@ class Pipeline:
         (stats or self._unmatched).ended(exchange, duration)
         if self._log is not None:
             self._log(exchange)
+
+
+def is_covered(host: str, names: frozenset[str]) -> bool:
+    """Whether a certificate with `names` is good for `host` (RFC 6125: `*` stands for one label)."""
+    return host in names or f"*.{host.partition('.')[2]}" in names

@@ -94,6 +94,8 @@ class RedirectAnswer:
 
 def redirect_to_https(call: Call) -> None:
     """Every request of a listener with `redirect: https` goes to the same place, with TLS."""
+    if not call.head.host:
+        raise GatewayError("bad_request", "a redirect to https needs a Host field")
     call.source = "respond"
     query = "" if call.query is None else f"?{call.query}"
     lines = f"Location: https://{call.head.host}{call.path}{query}\r\n"

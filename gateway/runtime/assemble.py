@@ -28,7 +28,7 @@ from gateway.transport.flow import Buffered
 from gateway.transport.resolver import Resolver
 from gateway.transport.server import Listener
 from gateway.transport.settings import ListenSettings
-from gateway.transport.tls import client_tls
+from gateway.transport.tls import client_tls, read_certificate
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
 
@@ -117,7 +117,14 @@ def assemble(
     unmatched = RouteStats(UNMATCHED, registry)
     listeners, pipelines = [], []
     for each in settings.listen:
-        pipeline = Pipeline(snapshot, unmatched=unmatched, log=log, now=clock, redirect_https=each.redirect_https)
+        pipeline = Pipeline(
+            snapshot,
+            unmatched=unmatched,
+            log=log,
+            now=clock,
+            redirect_https=each.redirect_https,
+            guarded_elsewhere=_guarded_elsewhere(each, settings.listen),
+        )
         pipelines.append(pipeline)
         listeners.append(_listener(each, settings, pipeline, registry, deadlines, buffered, loop))
     gauge = registry.gauge("gateway_buffered_bytes")
@@ -131,6 +138,20 @@ def _via(settings: GatewaySettings) -> str:
     """Our entry in Via: the same for all workers of this gateway, another for every other gateway."""
     own = f"{socket.gethostname()} {settings.path} {[str(each.address) for each in settings.listen]}"
     return f"1.1 floodgate-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
+
+
+def _guarded_elsewhere(listener: ListenSettings, all_listeners: tuple[ListenSettings, ...]) -> frozenset[str]:
+    """Names whose certificates stand on listeners that ask for client certificates of another CA than this one."""
+    own = listener.tls.client_ca if listener.tls else ""
+    names: set[str] = set()
+    for other in all_listeners:
+        if other.tls and other.tls.client_ca and other.tls.client_ca != own:
+            for each in other.tls.certificates:
+                names.update(read_certificate(each.cert).names)
+    if listener.tls:
+        for each in listener.tls.certificates:
+            names.difference_update(read_certificate(each.cert).names)
+    return frozenset(names)
 
 
 def _upstream(
