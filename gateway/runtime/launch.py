@@ -1,18 +1,15 @@
 """Starting a worker: a fresh interpreter by exec (never a fork of a process that has threads)."""
 
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import gateway
 from gateway.core.clock import monotonic
 from gateway.runtime.control import Control, Start
+from gateway.runtime.interpreter import command, environment
 
-WORKER = ("-m", "gateway.runtime.worker")
+WORKER = "gateway.runtime.worker"
 MALLOC = {"MALLOC_ARENA_MAX": "2"}
 """glibc makes eight arenas a core, one for each thread that allocates; none of them gives memory back."""
 
@@ -51,34 +48,25 @@ class Launcher:
         settings: int,
         memory: int,
         sockets: Sequence[int],
-        command: Sequence[str] = WORKER,
+        module: str = WORKER,
     ) -> None:
         self._slots = slots
         self._settings = settings
         self._memory = memory
         self._sockets = tuple(sockets)
-        self._command = command
+        self._module = module
 
     def __call__(self, slot: int) -> Process:
         """Start the worker of `slot`. Raises OSError."""
         control, theirs = Control.pair()
         with theirs:
-            # -P: a json.py in the directory the gateway was started in is not ours. Own process group: the keys of a
-            # terminal reach the supervisor alone.
+            # Own process group: the keys of a terminal reach the supervisor alone.
             popen = subprocess.Popen(
-                [sys.executable, "-P", *self._command, str(theirs.fileno())],
+                command(self._module, str(theirs.fileno())),
                 pass_fds=(theirs.fileno(), self._settings, self._memory, *self._sockets),
                 stdin=subprocess.DEVNULL,
-                env=_environment(os.environ),
+                env=environment(MALLOC),
                 process_group=0,
             )
         control.send(Start(slot, self._slots, self._settings, self._memory, self._sockets))
         return Process(popen, control)
-
-
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
-    environment = {**MALLOC, **own}
-    root = str(Path(gateway.__file__).parents[1])
-    if root not in sys.path[1:]:  # found through the current directory alone, which -P leaves out
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
-    return environment

@@ -34,11 +34,11 @@ class Supervisor:
         settings: GatewaySettings,
         *,
         hung_after_s: float = HUNG_AFTER_S,
-        worker_command: Sequence[str] = WORKER,
+        worker_module: str = WORKER,
     ) -> None:
         self._settings = settings
         self._hung_after_s = hung_after_s
-        self._worker_command = worker_command
+        self._worker_module = worker_module
         self._started_at = time.time()
         self._loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -148,7 +148,7 @@ class Supervisor:
             settings=store_settings(self._settings),
             memory=memory.fd,
             sockets=[each.sock.fileno() for each in self._sockets[:-1]],
-            command=self._worker_command,
+            module=self._worker_module,
         )
         return Workers(self._loop, memory.slots, launcher, hung_after_s=self._hung_after_s)
 

@@ -53,7 +53,10 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
     if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
         raise ValueError("the PROXY line is not well-formed")
     kind = IPv4Address if words[1] == "TCP4" else IPv6Address
-    peer, _ = kind(words[2]), kind(words[3])
+    try:
+        peer, _ = kind(words[2]), kind(words[3])
+    except ValueError:
+        raise ValueError("the PROXY line has a bad address") from None
     for port in words[4:]:
         if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535):
             raise ValueError("the PROXY line has a bad port")

@@ -1,0 +1,57 @@
+"""Reading the config in a process of its own, which ends with what it imported.
+
+The libraries that check a config (pydantic, ruamel.yaml) would stay in the supervisor's memory for its whole life.
+"""
+
+import pickle
+import signal
+import subprocess
+import sys
+
+from gateway.config.settings import GatewaySettings
+from gateway.runtime.interpreter import command, environment
+
+CONFIG_WRONG = 2
+"""Exit code, of the child and of the gateway."""
+
+
+class LoadFailed(Exception):
+    """The config is wrong, and the child has said everything about it on standard error."""
+
+
+class Reading:
+    """A config being read. Make one early, do something else, ask for the `result`."""
+
+    def __init__(self, path: str) -> None:
+        self._child = subprocess.Popen(
+            command("gateway.runtime.loading", path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=environment({}),
+        )
+
+    def result(self) -> tuple[GatewaySettings, tuple[str, ...]]:
+        """The settings, and the warnings. Raises LoadFailed."""
+        stored, _ = self._child.communicate()
+        if self._child.returncode:
+            raise LoadFailed
+        settings, warnings = pickle.loads(stored)
+        return settings, warnings
+
+
+def main() -> None:
+    """The child: writes a pickled pair to standard output, or the errors to standard error."""
+    from gateway.config.load import ConfigError, load
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the parent, once
+    try:
+        loaded = load(sys.argv[1])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(CONFIG_WRONG)
+    warnings = tuple(str(warning) for warning in loaded.warnings)
+    sys.stdout.buffer.write(pickle.dumps((loaded.settings, warnings)))
+
+
+if __name__ == "__main__":
+    main()
