@@ -1,6 +1,7 @@
 """Everything one config file says, as frozen values: what the supervisor hands to its workers.
 
-This file imports no config library, so that a worker can unpickle it and stay small. Times are seconds, sizes are bytes.
+This file imports no config library, so that a worker can unpickle it and stay small. Times are seconds, sizes
+are bytes.
 """
 
 from dataclasses import dataclass, field
@@ -60,8 +61,8 @@ class GatewaySettings:
     trusted_proxies: tuple[str, ...] = ()
     """Networks in CIDR form."""
     log: LogSettings = LogSettings()
-    access_log: AccessLogSettings | None = field(default_factory=lambda: AccessLogSettings())
-    client: ClientSettings = field(default_factory=lambda: ClientSettings())
+    access_log: AccessLogSettings | None = field(default_factory=AccessLogSettings)
+    client: ClientSettings = field(default_factory=ClientSettings)
     limits: LimitSettings = LimitSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     tests: tuple[RouteTest, ...] = ()

@@ -1,0 +1,172 @@
+"""From the model to the frozen Settings: defaults merged, paths resolved, names given."""
+
+from pathlib import Path
+
+from gateway.config.cores import allowed_cores
+from gateway.config.lines import KeyPath, Map, Value, locate
+from gateway.config.model import Config, Test
+from gateway.config.model_listen import AccessLog, Listen
+from gateway.config.model_route import Edits, Match, Respond, Route, whole_shares
+from gateway.config.model_upstream import Upstream
+from gateway.config.settings import AdminSettings, GatewaySettings, LimitSettings, RouteTest, ShutdownSettings
+from gateway.core.json import dumps
+from gateway.decide.route.match import build_match
+from gateway.decide.route.settings import MatchSettings
+from gateway.observe.access_log import AccessLogSettings
+from gateway.observe.logs import LogSettings
+from gateway.pipeline.settings import (
+    BufferSettings,
+    ForwardSettings,
+    HeaderEdits,
+    RedirectSettings,
+    RespondSettings,
+    RouteSettings,
+)
+from gateway.transport.settings import (
+    CertificateSettings,
+    ClientSettings,
+    ConnectionsSettings,
+    ListenSettings,
+    ListenTlsSettings,
+    UpstreamTlsSettings,
+)
+from gateway.upstreams.settings import TargetSettings, TimeoutSettings, UpstreamSettings
+from gateway.wire.limits import HeadLimits
+
+
+def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySettings:
+    """The settings of a config that was checked. `directory` is what paths in it are relative to."""
+    admin, log, limits, shutdown = config.admin, config.log, config.limits, config.shutdown
+    return GatewaySettings(
+        listen=tuple(listener(listen, directory) for listen in config.listen),
+        routes=tuple(route(item, where(root, ("routes", index))) for index, item in enumerate(config.routes)),
+        upstreams=tuple(upstream(name, item, directory) for name, item in config.upstreams.items()),
+        admin=AdminSettings(admin.address, admin.token, frozenset(admin.open)),
+        workers=config.workers if isinstance(config.workers, int) else allowed_cores(),
+        trusted_proxies=tuple(config.trusted_proxies),
+        log=LogSettings(log.level, log.format),
+        access_log=_access_log(config.access_log),
+        client=_client(config),
+        limits=LimitSettings(limits.connections, limits.buffered),
+        shutdown=ShutdownSettings(shutdown.wait, shutdown.drain),
+        tests=tuple(_test(test, where(root, ("tests", index))) for index, test in enumerate(config.tests)),
+        path=path,
+    )
+
+
+def where(root: Value, path: KeyPath) -> str:
+    """`file:line` of an entry."""
+    mark = locate(root, path).mark
+    return f"{mark.source.name}:{mark.line + 1}" if mark else ""
+
+
+def listener(listen: Listen, directory: Path) -> ListenSettings:
+    tls = None
+    if listen.tls:
+        client_ca = next((tls.client_ca for tls in listen.tls if tls.client_ca), "")
+        tls = ListenTlsSettings(
+            tuple(
+                CertificateSettings(resolve(item.cert, directory), resolve(item.key, directory)) for item in listen.tls
+            ),
+            resolve(client_ca, directory),
+            listen.tls[0].min,
+        )
+    return ListenSettings(listen.address, tls, listen.backlog, bool(listen.redirect), listen.proxy_protocol)
+
+
+def resolve(path: str, directory: Path) -> str:
+    """A path of the config; the empty one stays empty."""
+    return str(directory / path) if path else ""
+
+
+def _access_log(log: AccessLog) -> AccessLogSettings | None:
+    if log.path == "off":
+        return None
+    fields = log.fields_
+    return AccessLogSettings(
+        log.path, log.format, tuple(fields.add), tuple(fields.drop), log.sample, log.min_duration, log.only_errors
+    )
+
+
+def _client(config: Config) -> ClientSettings:
+    limits = config.limits
+    return ClientSettings(
+        HeadLimits(limits.line, limits.headers, limits.header_count, limits.underscores),
+        limits.body,
+        limits.header_timeout,
+        limits.body_timeout,
+        limits.keep_alive,
+    )
+
+
+def upstream(name: str, item: Upstream, directory: Path) -> UpstreamSettings:
+    timeout, connections, tls = item.timeout, item.connections, item.tls
+    return UpstreamSettings(
+        name,
+        tuple(_target(target.url, target.weight, "tls" in item.model_fields_set) for target in item.targets),
+        item.balance,
+        TimeoutSettings(timeout.connect, timeout.head, timeout.idle),
+        ConnectionsSettings(connections.max, connections.wait, connections.idle, connections.idle_timeout),
+        UpstreamTlsSettings(
+            resolve(tls.ca, directory),
+            tls.verify,
+            tls.server_name,
+            resolve(tls.cert, directory),
+            resolve(tls.key, directory),
+        ),
+    )
+
+
+def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSettings:
+    tls = url.tls or (speaks_tls and (url.dns or bool(url.path)))
+    return TargetSettings(url.host, url.port, weight, tls, url.dns, url.path)
+
+
+def match_settings(match: Match) -> MatchSettings:
+    """Raises ValueError where two of its paths match the same requests."""
+    return build_match(match.path, match.methods, match.hosts, match.headers, match.query)
+
+
+def route(item: Route, source: str) -> RouteSettings:
+    return RouteSettings(
+        name=item.name,
+        match=match_settings(item.match),
+        answer=_answer(item),
+        timeout_s=item.timeout,
+        body_bytes=item.body_limit,
+        buffer=BufferSettings(item.buffer.request, item.buffer.response),
+        upgrade=tuple(item.upgrade),
+        request_headers=_edits(item.headers.request),
+        response_headers=_edits(item.headers.response),
+        source=source,
+    )
+
+
+def _answer(item: Route) -> ForwardSettings | RespondSettings | RedirectSettings:
+    if item.respond is not None:
+        return _respond(item.respond)
+    if item.redirect is not None:
+        return RedirectSettings(item.redirect.location, item.redirect.status)
+    return ForwardSettings(whole_shares(item.to), item.rewrite, item.strip, item.host)
+
+
+def _respond(respond: Respond) -> RespondSettings:
+    text = isinstance(respond.body, str)
+    body = respond.body.encode() if text else dumps(respond.body)
+    headers = tuple(respond.headers.items())
+    if body and not any(name.lower() == "content-type" for name in respond.headers):
+        kind = "text/plain; charset=utf-8" if text else "application/json"
+        headers = (("content-type", kind), *headers)
+    return RespondSettings(respond.status, body, headers)
+
+
+def _edits(edits: Edits) -> HeaderEdits:
+    return HeaderEdits(tuple(edits.set.items()), tuple(edits.remove))
+
+
+def _test(test: Test, source: str) -> RouteTest:
+    expect = tuple((key, getattr(test.expect, key)) for key in Expected if key in test.expect.model_fields_set)
+    return RouteTest(test.request, tuple(test.headers.items()), expect, source)
+
+
+Expected = ("route", "upstream", "status", "path", "location")

@@ -1,0 +1,124 @@
+"""A config file as frozen settings, or everything that is wrong with it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gateway.config.build import build
+from gateway.config.check import Checked, check_listeners, check_reachable, check_tests, check_upstreams
+from gateway.config.check_routes import check_routes
+from gateway.config.check_tls import check_certificates
+from gateway.config.lines import KeyPath, Map, Seq, Source
+from gateway.config.model import Config
+from gateway.config.model_base import below
+from gateway.config.problems import ConfigError, Problem
+from gateway.config.read import Files
+from gateway.config.redact import redact
+from gateway.config.scalars import Variables
+from gateway.config.settings import GatewaySettings
+from gateway.config.wording import problems_of
+
+__all__ = ["ConfigError", "Loaded", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the file says. `warnings` are things that work but were hardly meant."""
+
+    settings: GatewaySettings
+    warnings: tuple[Problem, ...]
+
+
+def load(path: Path | str, *, environment: Mapping[str, str] | None = None) -> Loaded:
+    """Read, check and build. Raises ConfigError with all problems; nothing in a file makes it raise anything else."""
+    path = Path(path)
+    variables = Variables(os.environ if environment is None else environment)
+    files = Files(variables)
+    root, source = files.read(path)
+    problems, warnings = files.problems, files.warnings
+    if not root and problems:
+        raise ConfigError(problems)
+    checked = _validated(root, source, path.parent, problems)
+    if checked is not None:
+        _check(checked, path.parent)
+        problems += checked.problems
+        warnings += checked.warnings
+    if problems or checked is None:
+        raise ConfigError(_in_order(problems))
+    settings = build(checked.config, root, path.parent, str(path))
+    shown = redact(root, variables.secrets)
+    return Loaded(replace(settings, hash=files.hash, redacted=shown), tuple(_in_order(warnings)))
+
+
+def _validated(root: Map, source: Source, directory: Path, problems: list[Problem]) -> Checked | None:
+    """The model of what is right in `root`; what is wrong is left out of it and added to `problems`."""
+    context = {"directory": directory}
+    try:
+        config = Config.model_validate(root, context=context)
+        refused: set[KeyPath] = set()
+    except ValidationError as error:
+        problems += problems_of(error, Config, root, source)
+        refused = {_unit(item["loc"]) for item in error.errors(include_url=False, include_input=False)}
+        try:
+            config = Config.model_validate(_without(root, refused), context=context)
+        except ValidationError:
+            return None
+    upstreams = root.get("upstreams")
+    return Checked(
+        config,
+        root,
+        source,
+        _kept("routes", root, refused),
+        _kept("tests", root, refused),
+        list(upstreams) if isinstance(upstreams, dict) else [],
+        not problems,
+    )
+
+
+def _unit(path: KeyPath) -> KeyPath:
+    """The part of the config that falls with a wrong value at `path`: one route, one upstream, else a whole key."""
+    return path[:2] if path[0] in ("routes", "tests", "upstreams") else path[:1]
+
+
+def _without(root: Map, refused: set[KeyPath]) -> dict[str, object]:
+    kept: dict[str, object] = {key: value for key, value in root.items() if (key,) not in refused}
+    for key in ("routes", "tests"):
+        if key in kept and isinstance(root[key], Seq):
+            kept[key] = [root[key][index] for index in _kept(key, root, refused)]
+    upstreams = kept.get("upstreams")
+    if isinstance(upstreams, Map):
+        kept["upstreams"] = {name: value for name, value in upstreams.items() if ("upstreams", name) not in refused}
+    kept.setdefault("routes", [])
+    return kept
+
+
+def _kept(key: str, root: Map, refused: set[KeyPath]) -> list[int]:
+    items = root.get(key)
+    if not isinstance(items, Seq) or (key,) in refused:
+        return []
+    return [index for index in range(len(items)) if (key, index) not in refused]
+
+
+def _check(checked: Checked, directory: Path) -> None:
+    config = checked.config
+    for upstream in config.upstreams.values():
+        below(config.defaults.upstream, upstream)
+    for route in config.routes:
+        below(config.defaults.route, route)
+    if not config.routes and checked.complete:
+        checked.fault(("routes",), "a config needs routes", "such as routes: [{match: /*, to: orders}]")
+    check_listeners(checked)
+    check_reachable(checked)
+    check_upstreams(checked)
+    check_routes(checked)
+    check_tests(checked)
+    check_certificates(checked, directory)
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """By file, in the order the files are first named, then by line."""
+    files = {problem.place.source: index for index, problem in reversed(list(enumerate(problems)))}
+    return sorted(problems, key=lambda problem: (files[problem.place.source], problem.line, problem.column))

@@ -1,0 +1,232 @@
+"""Keys of an upstream."""
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from gateway.config.model_base import Model
+from gateway.config.problems import did_you_mean
+from gateway.config.types import (
+    Checked,
+    Count,
+    Duration,
+    DurationOrOff,
+    FilePath,
+    OneOrMany,
+    Wait,
+    fault,
+    header_name,
+    kind_of,
+    text,
+    wrong_kind,
+)
+from gateway.decide.balance.settings import BalanceSettings
+from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
+from gateway.upstreams.settings import TargetSettings, TimeoutSettings
+
+_TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
+_BALANCE = BalanceSettings()
+
+_URL = re.compile(r"(https?|dns)://([^/?#@]*)(.*)", re.DOTALL).fullmatch
+_AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]]*))(?::(.*))?", re.DOTALL).fullmatch
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*\.?").fullmatch
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+BALANCERS = ("least_loaded", "round_robin", "random", "two_choices", "peak_ewma", "consistent_hash")
+
+
+def parse_target(url: str) -> TargetSettings:
+    """`http://host:port`, `https://host`, `dns://name:port` or `unix:/path`. Raises ValueError."""
+    if url.startswith("unix:"):
+        if not url[5:].startswith("/"):
+            raise ValueError("a unix socket needs an absolute path, such as unix:/run/app.sock")
+        return TargetSettings("localhost", 0, path=url[5:])
+    found = _URL(url)
+    if not found:
+        raise _not_a_url(url)
+    scheme, authority, rest = found.groups()
+    if rest not in ("", "/") or "@" in rest:
+        raise fault(
+            "a target is an address without a path", hint=f"write {scheme}://{authority}; `rewrite:` changes paths"
+        )
+    parts = _AUTHORITY(authority)
+    host = parts and (parts[1] or parts[2])
+    if not parts or not host or not (parts[1] or _HOST_NAME(host)):
+        raise ValueError(f"{authority[:80]!r} is not a host with a port")
+    port = _port(parts[3], scheme, host)
+    return TargetSettings(host, port, tls=scheme == "https", dns=scheme == "dns")
+
+
+def _not_a_url(url: str) -> Exception:
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return fault("a target begins with http://, https://, dns:// or unix:", hint=f"write http://{url[:80]}")
+    if "@" in rest:
+        return fault("a target has no user name", hint="set a header: headers: {request: {set: {authorization: ...}}}")
+    hint = did_you_mean(scheme, ("http", "https", "dns"))
+    return fault(f"{scheme[:20]}:// is not a scheme of targets (http://, https://, dns://, unix:)", hint=hint)
+
+
+def _port(digits: str | None, scheme: str, host: str) -> int:
+    if digits is None:
+        if scheme not in _DEFAULT_PORTS:
+            raise fault("a dns:// target needs a port", hint=f"such as {scheme}://{host}:8000")
+        return _DEFAULT_PORTS[scheme]
+    if not (digits.isascii() and digits.isdecimal()):
+        raise ValueError(f"{digits[:20]!r} is not a port")
+    if len(digits) > 5 or not 1 <= int(digits) <= 65535:
+        raise ValueError(f"port {digits[:20]} is out of range (1 to 65535)")
+    return int(digits)
+
+
+class Target(Model):
+    """One target."""
+
+    wanted: ClassVar[str] = "a URL such as http://10.0.0.1:8000, or a mapping with url and weight"
+    short_schema: ClassVar[dict[str, Any] | None] = {"type": "string", "examples": ["http://10.0.0.1:8000"]}
+
+    url: Annotated[TargetSettings, text(parse_target, "a URL", "http://10.0.0.1:8000")] = Field(
+        description="http://host:port, https://host, dns://name:port (each address a target), unix:/path",
+        examples=["http://10.0.0.1:8000"],
+    )
+    weight: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=1, description="Share of the load against other targets"
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+
+def _balance(value: Any, _: object) -> BalanceSettings:
+    if isinstance(value, dict) and set(value) == {"consistent_hash"}:
+        return BalanceSettings("consistent_hash", _hash_on(value["consistent_hash"]))
+    if isinstance(value, dict):
+        key = str(next(iter(value), ""))
+        raise fault(f"unknown key {key!r}", hint="write a name, or {consistent_hash: header:x-user}")
+    if not isinstance(value, str):
+        raise wrong_kind(value, "the name of a balancer, or {consistent_hash: header:x-user}")
+    if value == "consistent_hash":
+        raise fault("consistent_hash needs to know what to hash on", fix="{consistent_hash: ip}")
+    if value not in BALANCERS:
+        raise fault(
+            f"there is no balancer {value[:40]!r} ({', '.join(BALANCERS)})", hint=did_you_mean(value, BALANCERS)
+        )
+    return BalanceSettings(value)
+
+
+def _hash_on(value: Any) -> str:
+    if isinstance(value, str):
+        kind, _, name = value.partition(":")
+        if value in ("ip", "path"):
+            return value
+        if kind == "header" and name:
+            return f"header:{_checked_name(name).lower()}"
+        if kind == "cookie" and name:
+            return f"cookie:{_checked_name(name)}"
+    shown = value[:40] if isinstance(value, str) else kind_of(value)
+    raise fault(f"consistent_hash needs header:<name>, cookie:<name>, ip or path; found {shown!r}")
+
+
+def _checked_name(name: str) -> str:
+    try:
+        return header_name(name)
+    except ValueError as error:
+        raise fault(str(error)) from None
+
+
+_BALANCE_SCHEMA = {
+    "anyOf": [
+        {"enum": list(BALANCERS[:-1])},
+        {
+            "type": "object",
+            "properties": {"consistent_hash": {"type": "string", "pattern": "^(ip|path|header:.+|cookie:.+)$"}},
+            "required": ["consistent_hash"],
+            "additionalProperties": False,
+        },
+    ]
+}
+Balance = Annotated[BalanceSettings, Checked(_balance, _BALANCE_SCHEMA, lambda balance: balance.kind)]
+
+
+class Timeout(Model):
+    """How long a target may take."""
+
+    wanted: ClassVar[str] = "a duration such as 30s, or a mapping with connect, head and idle"
+    short_schema: ClassVar[dict[str, Any] | None] = {"type": "string", "examples": ["30s"]}
+
+    connect: Duration = Field(default=_TIMEOUT.connect_s, description="Until the connection stands (TCP and TLS)")
+    head: Duration = Field(default=_TIMEOUT.head_s, description="Until the head of the answer")
+    idle: DurationOrOff = Field(
+        default=_TIMEOUT.idle_s, description="Between pieces of the body; off for endless streams"
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        return {"head": value} if isinstance(value, (str, int, float)) and not isinstance(value, bool) else value
+
+
+class Connections(Model):
+    """Connections to one target, per worker."""
+
+    wanted: ClassVar[str] = "a number, or a mapping with max, wait, idle and idle_timeout"
+    short_schema: ClassVar[dict[str, Any] | None] = {"type": "integer", "minimum": 1}
+
+    max: Count = Field(default=_CONNECTIONS.max, description="Open connections; requests beyond them wait")
+    wait: Wait = Field(default=_CONNECTIONS.wait_s, description="For a free connection; then 503 upstream_busy")
+    idle: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
+        default=_CONNECTIONS.idle, description="Kept open for reuse"
+    )
+    idle_timeout: Duration = Field(
+        default=_CONNECTIONS.idle_timeout_s, description="Until an idle one is closed; keep it below the upstream's own"
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class UpstreamTls(Model):
+    """TLS towards the targets."""
+
+    ca: FilePath = Field(
+        default=_TLS.ca, description="CA certificates, PEM; without it those of the system", examples=["tls/ca.pem"]
+    )
+    verify: bool = Field(default=_TLS.verify, description="Check the target's certificate; false only for tests")
+    server_name: FilePath = Field(
+        default=_TLS.server_name,
+        description="Name to ask for and to check; without it the target's",
+        examples=["orders.internal"],
+    )
+    cert: FilePath = Field(default=_TLS.cert, description="Client certificate, PEM", examples=["tls/client.pem"])
+    key: FilePath = Field(default=_TLS.key, description="Its private key, PEM", examples=["tls/client.key"])
+
+
+class UpstreamDefaults(Model):
+    """What can be set for all upstreams."""
+
+    balance: Balance = Field(
+        default=_BALANCE, description=f"{' | '.join(BALANCERS[:-1])} | {{consistent_hash: header:x-user}}"
+    )
+    timeout: Timeout = Field(default=Timeout(), description="How long a target may take; a duration alone sets head")
+    connections: Connections = Field(default=Connections(), description="Connections to one target, per worker")
+    tls: UpstreamTls = Field(
+        default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"
+    )
+
+
+class Upstream(UpstreamDefaults):
+    """A named group of targets."""
+
+    wanted: ClassVar[str] = "a URL, a list of targets, or a mapping with targets"
+    short_schema: ClassVar[dict[str, Any] | None] = {
+        "anyOf": [{"type": "string", "examples": ["http://10.0.0.1:8000"]}, {"type": "array"}]
+    }
+
+    targets: Annotated[list[Target], OneOrMany()] = Field(
+        description="Where requests go: URLs, or {url, weight}", examples=[["http://10.0.0.1:8000"]]
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        return {"targets": value} if isinstance(value, (str, list)) else value
