@@ -1,6 +1,8 @@
 """Health, status, config, drain and the dashboard."""
 
 import time
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -63,7 +65,13 @@ async def test_the_dashboard_needs_nothing_from_elsewhere(connect: Any) -> None:
     async with client.get("/") as answer:
         page = await answer.text()
         assert answer.content_type == "text/html"
-        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        policy = answer.headers["Content-Security-Policy"]
+    for tag in ("script", "style"):
+        inline = page.split(f"<{tag}>")[1].split(f"</{tag}>")[0]
+        allowed = b64encode(sha256(inline.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{allowed}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "style=" not in page
     assert "src=" not in page
     assert "@import" not in page
     assert "innerHTML" not in page
