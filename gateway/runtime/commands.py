@@ -50,7 +50,7 @@ def run(config: str, workers: int | None, listen: Address | None, admin: Address
         sys.exit(1)
     settings = _overridden(settings, workers, listen, admin, log_level)
     for warning in warnings:
-        click.echo(warning, err=True)
+        click.echo(f"warning: {warning}", err=True)
     setup(settings.log, "supervisor")
     sys.exit(Supervisor(settings).run())
 

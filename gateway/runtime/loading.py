@@ -49,7 +49,7 @@ def main() -> None:
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(CONFIG_WRONG)
-    warnings = tuple(str(warning) for warning in loaded.warnings)
+    warnings = tuple(warning.render() for warning in loaded.warnings)
     sys.stdout.buffer.write(pickle.dumps((loaded.settings, warnings)))
 
 

@@ -1,0 +1,88 @@
+"""The document of /status as tables for people."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Document = dict[str, Any]
+Column = tuple[str, Callable[[Document], object]]
+
+_WORKERS: Sequence[Column] = (
+    ("worker", lambda row: row["slot"]),
+    ("pid", lambda row: row["pid"]),
+    ("state", lambda row: row["state"]),
+    ("connections", lambda row: row["connections"]),
+    ("buffered", lambda row: row["buffered_bytes"]),
+)
+_LISTENERS: Sequence[Column] = (
+    ("listener", lambda row: row["address"]),
+    ("tls", lambda row: "yes" if row["tls"] else "no"),
+    ("open", lambda row: row["open"]),
+    ("connections", lambda row: row["connections"]),
+    ("rejected", lambda row: row["rejected"]),
+)
+_ROUTES: Sequence[Column] = (
+    ("route", lambda row: row["name"]),
+    ("match", lambda row: row["match"]),
+    ("answer", lambda row: row["answer"]),
+    ("requests", lambda row: row["requests"]),
+    ("5xx", lambda row: row["errors"]),
+    ("in flight", lambda row: row["in_flight"]),
+    ("p50 ms", lambda row: row["p50_ms"]),
+    ("p99 ms", lambda row: row["p99_ms"]),
+)
+_TARGETS: Sequence[Column] = (
+    ("upstream", lambda row: row["upstream"]),
+    ("target", lambda row: row["address"]),
+    ("weight", lambda row: row["weight"]),
+    ("up", lambda row: {True: "yes", False: "no"}.get(row["up"])),
+    ("requests", lambda row: row["requests"]),
+    ("errors", lambda row: row["errors"]),
+    ("in flight", lambda row: row["in_flight"]),
+    ("idle", lambda row: row["connections"]["idle"]),
+)
+
+
+def print_status(status: Document, console: Console | None = None) -> None:
+    """Print `status`; on a pipe the tables are as wide as they need, so that nothing is cut."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = 400
+    total = status["total"]
+    console.print(
+        f"floodgate {status['version']}: [bold]{status['state']}[/] for {_duration(status['uptime_s'])}, "
+        f"{total['requests']} requests ({total['errors']} errors), {total['in_flight']} in flight, "
+        f"{total['connections']} connections; config {status['config']['path']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    targets = [{"upstream": each["name"], **target} for each in status["upstreams"] for target in each["targets"]]
+    for columns, rows in (
+        (_WORKERS, status["workers"]),
+        (_LISTENERS, status["listeners"]),
+        (_ROUTES, status["routes"]),
+        (_TARGETS, targets),
+    ):
+        if rows:
+            console.print(_table(columns, rows))
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Document]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for name, value in columns:
+        numbers = all(isinstance(value(row), int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        cells = [value(row) for _, value in columns]
+        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
+    return table
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
