@@ -178,6 +178,8 @@ class Forward:
         """Pick a target and try it (a, b, c)."""
         plan, call = self.plan, self.call
         try:
+            if now - call.started_at >= plan.timeout_s:
+                raise GatewayError("upstream_timeout", f"no time was left of the route's {plan.timeout_s:g}s")
             key = plan.hash_key(call) if plan.hash_key is not None else None
             target = self.upstream.pick(self._tried, key, now)
         except GatewayError as error:
