@@ -27,7 +27,7 @@ class Gateway:
 
     `listen: 127.0.0.1:0` and `admin: 127.0.0.1:0` are put in unless the config says otherwise.
     Standard output (the access log) and standard error go to files in `directory`. With `wait=False` it is
-    not waited for; `descriptors` is its RLIMIT_NOFILE.
+    not waited for; `descriptors` is its RLIMIT_NOFILE; `hung_after_s` when a silent worker is replaced.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Gateway:
         arguments: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
         descriptors: int = 0,
+        hung_after_s: float = 0.0,
         wait: bool = True,
     ) -> None:
         self.config = directory / "gateway.yaml"
@@ -47,7 +48,7 @@ class Gateway:
         self._out, self._err = directory / "gateway.out", directory / "gateway.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "run", str(self.config), *arguments],
+                [sys.executable, "-m", *_module(str(self.config), hung_after_s), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -177,6 +178,12 @@ class Gateway:
         """SIGKILL to the supervisor; its workers end by themselves."""
         self.process.kill()
         self.process.wait()
+
+
+def _module(config: str, hung_after_s: float) -> tuple[str, ...]:
+    if hung_after_s:
+        return ("tests.support.supervise", config, str(hung_after_s))
+    return ("gateway", "run", config)
 
 
 def _with_addresses(config: str) -> str:
