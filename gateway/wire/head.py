@@ -83,6 +83,8 @@ class RequestHead:
         self.method, target, major, minor = match.groups()
         if major != "1" or minor > "1":
             raise GatewayError("http_version", "only HTTP/1.0 and HTTP/1.1 are served here")
+        if self.method == "CONNECT":
+            raise GatewayError("not_implemented", "CONNECT is not served here")
         self.version = "HTTP/1.1" if minor == "1" else "HTTP/1.0"
         self.fields = fields
         self.host, self.authority = fields.authority(self.version)
@@ -103,8 +105,6 @@ class RequestHead:
 
     def _other_form(self, target: str) -> str:
         """Absolute-form (its authority wins over Host, RFC 9112 3.2.2) and asterisk-form; the path with the query."""
-        if self.method == "CONNECT":
-            raise GatewayError("not_implemented", "CONNECT is not served here")
         if target == "*":
             if self.method != "OPTIONS":
                 raise GatewayError("method_not_allowed", "the target * is for OPTIONS alone")
