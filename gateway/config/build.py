@@ -6,12 +6,10 @@ from gateway.config.cores import allowed_cores
 from gateway.config.lines import KeyPath, Map, Value, locate
 from gateway.config.model import Config, Test
 from gateway.config.model_listen import AccessLog, Listen
-from gateway.config.model_route import Edits, Match, Respond, Route, whole_shares
+from gateway.config.model_route import Edits, Respond, Route, whole_shares
 from gateway.config.model_upstream import Upstream
 from gateway.config.settings import AdminSettings, GatewaySettings, LimitSettings, RouteTest, ShutdownSettings
 from gateway.core.json import dumps
-from gateway.decide.route.match import build_match
-from gateway.decide.route.settings import MatchSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import (
@@ -122,15 +120,10 @@ def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSetting
     return TargetSettings(url.host, url.port, weight, tls, url.dns, url.path)
 
 
-def match_settings(match: Match) -> MatchSettings:
-    """Raises ValueError where two of its paths match the same requests."""
-    return build_match(match.path, match.methods, match.hosts, match.headers, match.query)
-
-
 def route(item: Route, source: str) -> RouteSettings:
     return RouteSettings(
         name=item.name,
-        match=match_settings(item.match),
+        match=item.match.settings(),
         answer=_answer(item),
         timeout_s=item.timeout,
         body_bytes=item.body_limit,

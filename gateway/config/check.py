@@ -86,7 +86,9 @@ def _check_listener(checked: Checked, listen: Listen, path: KeyPath) -> None:
 def check_reachable(checked: Checked) -> None:
     """With nothing but redirects to https, no route is ever asked."""
     config = checked.config
-    if config.routes and all(listen.redirect for listen in config.listen):
+    if not config.listen:
+        checked.fault(("listen",), "a gateway needs an address to listen on", "such as 0.0.0.0:8080")
+    elif config.routes and all(listen.redirect for listen in config.listen):
         checked.fault(("listen",), "every listener redirects to https, so no route can be reached", "add one with tls")
 
 

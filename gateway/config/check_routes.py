@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from gateway.config.build import match_settings
 from gateway.config.check import Checked
 from gateway.config.lines import KeyPath
 from gateway.config.model_route import Route
@@ -39,7 +38,7 @@ def check_routes(checked: Checked) -> None:
         _check_answer(checked, entry, names)
         _check_headers(checked, entry)
         try:
-            match = match_settings(entry.route.match)
+            match = entry.route.match.settings()
         except ValueError as error:
             checked.fault((*entry.path, "match"), str(error))
             continue

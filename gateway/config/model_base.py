@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ModelWrapValidatorHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -21,18 +21,19 @@ class Model(BaseModel):
 
     @classmethod
     def from_short(cls, value: Any) -> Any:
-        """The mapping that a short form stands for; anything else is given back as it is."""
+        """The mapping (or the whole model) that a short form stands for; anything else is given back as it is."""
         return value
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _expand(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return value
-        value = cls.from_short(value)
+    def _expand(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(value, dict):
-            raise wrong_kind(value, cls.wanted)
-        return value
+            value = cls.from_short(value)
+            if isinstance(value, cls):
+                return value
+            if not isinstance(value, dict):
+                raise wrong_kind(value, cls.wanted)
+        return validate(value)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Itself: defaults are shared, since only what the file says is ever changed (see `below`)."""

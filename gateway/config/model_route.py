@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import gcd
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateAttr
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -28,7 +28,7 @@ from gateway.config.types import (
 )
 from gateway.config.units import UnitError, parse_share
 from gateway.core.json import dumps
-from gateway.decide.route.match import parse_host, parse_match, parse_method, parse_pattern
+from gateway.decide.route.match import build_match, parse_host, parse_match, parse_method, parse_pattern
 from gateway.decide.route.settings import MatchSettings
 from gateway.pipeline.settings import BufferSettings, ForwardSettings, RedirectSettings, RespondSettings, RouteSettings
 
@@ -64,6 +64,8 @@ class Match(Model):
         "examples": ["POST shop.example.com/orders", "/api/*", "GET /users/{user}"],
     }
 
+    _settings: MatchSettings | None = PrivateAttr(default=None)
+
     path: Annotated[list[Annotated[str, text(_path, "a path", "/orders/{id}")]], OneOrMany()] = Field(
         description="A path or a list; {param} is one segment, a trailing /* the rest", examples=["/orders/{id}"]
     )
@@ -88,7 +90,15 @@ class Match(Model):
             match = parse_match(value)
         except ValueError as error:
             raise fault(str(error)) from None
-        return {"path": list(match.paths), "methods": list(match.methods), "hosts": list(match.hosts)}
+        made = cls.model_construct(path=list(match.paths), methods=list(match.methods), hosts=list(match.hosts))
+        made._settings = match
+        return made
+
+    def settings(self) -> MatchSettings:
+        """Raises ValueError where two of the paths match the same requests."""
+        if self._settings is None:
+            self._settings = build_match(self.path, self.methods, self.hosts, self.headers, self.query)
+        return self._settings
 
 
 def _share(value: Any, _: object) -> Fraction:

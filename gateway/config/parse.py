@@ -6,7 +6,7 @@ The tree is built from the parser's events in one loop, so neither depth nor ali
 import re
 from typing import Any, NoReturn
 
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -18,7 +18,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from gateway.config.lines import Map, Mark, Place, Seq, Source, Value
+from gateway.config.lines import KeyPath, Map, Mark, Place, Seq, Source, Value, path_text
 from gateway.config.problems import Problem
 from gateway.config.scalars import ScalarError, Variables
 from gateway.config.yaml_events import events
@@ -28,7 +28,11 @@ MAX_DEPTH = 40
 MAX_ALIASED = 100_000
 """Values that aliases may add. Nine nested lists of nine aliases (the `billion laughs`) ask for 10^9."""
 
-_UNQUOTED = re.compile(r"[^\s,\[{:'\"][^\s,'\"]*\{|\$\{")
+_UNQUOTED = re.compile(
+    r"""(?:[\[{,:-]\s+|[\[{,]|^\s*)([^\s\[\]{}'",#&*!|>%@`](?:[^\[\]{}'",:#]|:(?=\S))*\{[^\s,}]*\}[^\s,\]}]*)"""
+)
+"""A plain scalar that runs into a brace, such as `GET /users/{id}` or `${X}`; the whole of it is the first group."""
+_SURROGATE = re.compile("[\ud800-\udfff]").search
 _FATAL = "the YAML cannot be read"
 
 
@@ -51,23 +55,28 @@ def parse(source: Source, variables: Variables, problems: list[Problem]) -> Valu
         raise FatalProblem(_syntax_problem(source, error)) from None
     except ReaderError as error:
         raise FatalProblem(_character_problem(source, error.position)) from None
-    except (YAMLError, ValueError, AttributeError, AssertionError, IndexError) as error:
-        # ruamel.yaml lets some of these through on hopeless input (a bad \U escape, a bad %YAML line).
-        message = f"{_FATAL}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        raise FatalProblem(Problem(Place(source, 1, 1), "", message)) from None
 
 
 class _Frame:
-    """A mapping or list that is being filled; `key` is the key whose value comes next."""
+    """A mapping or list that is being filled; `key` is the key whose value comes next, `last_key` the newest one.
 
-    __slots__ = ("anchor", "container", "key", "key_place", "size")
+    `size` and `depth` say what an alias of it would add.
+    """
+
+    __slots__ = ("anchor", "container", "depth", "key", "key_place", "last_key", "size")
 
     def __init__(self, container: Map | Seq, anchor: str | None) -> None:
         self.container = container
         self.anchor = anchor
         self.key: str | None = None
+        self.last_key = ""
         self.key_place = (0, 0)
         self.size = 1
+        self.depth = 1
+
+    @property
+    def wants_key(self) -> bool:
+        return self.key is None and self.container.__class__ is Map
 
 
 class _Builder:
@@ -76,7 +85,7 @@ class _Builder:
         self._variables = variables
         self._problems = problems
         self._stack: list[_Frame] = []
-        self._anchors: dict[str, tuple[Value, int]] = {}
+        self._anchors: dict[str, tuple[Value, int, int]] = {}
         self._aliased = 0
         self._documents = 0
         self._root: Value = None
@@ -107,8 +116,10 @@ class _Builder:
         mark = event.start_mark
         if event.tag is not None:
             self._check_tag(event)
+        if event.style == '"' and _SURROGATE(event.value):
+            self._fail(mark, "half a surrogate pair is not a character", "write the character itself")
         frame = self._stack[-1] if self._stack else None
-        if frame is not None and frame.key is None and frame.container.__class__ is Map:
+        if frame is not None and frame.wants_key:
             self._key(frame, event, mark)
             return
         try:
@@ -116,7 +127,11 @@ class _Builder:
         except ScalarError as error:
             self._report(mark, error.message, error.suggestion)
             value = ""
-        self._add(value, mark.line, mark.column, 1, event.anchor)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, 1, 0)
+        self._add(value, mark.line, mark.column)
+        if frame is not None:
+            frame.size += 1
 
     def _key(self, frame: _Frame, event: Any, mark: Any) -> None:
         if event.anchor is not None:
@@ -132,52 +147,58 @@ class _Builder:
         container = frame.container
         if isinstance(container, Map) and key in container.marks:
             line = container.marks[key].key_line + 1
+            frame.key = frame.last_key = key
             self._report(mark, f"the key `{key}` is already set at line {line}", "keep one of the two")
-        frame.key = key
+        frame.key = frame.last_key = key
         frame.key_place = (mark.line, mark.column)
 
     def _open(self, event: Any, container: Map | Seq) -> None:
         mark = event.start_mark
         if event.tag is not None:
             self._check_tag(event)
-        if self._stack and self._stack[-1].key is None and isinstance(self._stack[-1].container, Map):
+        if self._stack and self._stack[-1].wants_key:
             self._fail(mark, "a mapping or list cannot be a key", _quote_hint(self._source, mark.line))
         if len(self._stack) >= MAX_DEPTH:
             self._fail(mark, f"nested deeper than {MAX_DEPTH} levels")
-        self._add(container, mark.line, mark.column, 0, None)
+        self._add(container, mark.line, mark.column)
         self._stack.append(_Frame(container, event.anchor))
 
     def _close(self) -> None:
         frame = self._stack.pop()
         if frame.anchor is not None:
-            self._anchors[frame.anchor] = (frame.container, frame.size)
+            self._anchors[frame.anchor] = (frame.container, frame.size, frame.depth)
         if self._stack:
-            self._stack[-1].size += frame.size
+            self._grow(frame.size, frame.depth)
+
+    def _grow(self, size: int, depth: int) -> None:
+        outer = self._stack[-1]
+        outer.size += size
+        outer.depth = max(outer.depth, depth + 1)
 
     def _alias(self, event: Any) -> None:
         mark = event.start_mark
-        if self._stack and self._stack[-1].key is None and isinstance(self._stack[-1].container, Map):
+        if self._stack and self._stack[-1].wants_key:
             self._fail(mark, "an alias cannot be a key", 'quote it, such as "*"')
         found = self._anchors.get(event.anchor)
         if found is None:
             known = any(frame.anchor == event.anchor for frame in self._stack)
             fault = "contains itself" if known else "has no anchor before it"
             self._fail(mark, f"the alias *{event.anchor} {fault}", f'if it is text, quote it: "*{event.anchor}"')
-        value, size = found
+        value, size, depth = found
         self._aliased += size
         if self._aliased > MAX_ALIASED:
             self._fail(mark, f"aliases add more than {MAX_ALIASED} values")
-        self._add(value, mark.line, mark.column, size, None)
+        if len(self._stack) + depth > MAX_DEPTH:
+            self._fail(mark, f"nested deeper than {MAX_DEPTH} levels")
+        self._add(value, mark.line, mark.column)
+        self._grow(size, depth)
 
-    def _add(self, value: Value, line: int, column: int, size: int, anchor: str | None) -> None:
-        """Put `value` where it belongs; `size` counts what an alias of it would repeat."""
-        if anchor is not None:
-            self._anchors[anchor] = (value, size)
+    def _add(self, value: Value, line: int, column: int) -> None:
+        """Put `value` where it belongs."""
         if not self._stack:
             self._root = value
             return
         frame = self._stack[-1]
-        frame.size += size
         container = frame.container
         if isinstance(container, Map):
             key = frame.key
@@ -193,6 +214,7 @@ class _Builder:
         tag = str(event.tag)
         plain_string = event.__class__ is ScalarEvent and tag in ("tag:yaml.org,2002:str", "!", "!!str")
         if not plain_string:
+            tag = tag.replace("tag:yaml.org,2002:", "!!")
             self._report(
                 event.start_mark, f"the tag {tag} has no meaning here", 'text that begins with `!` is quoted: "!..."'
             )
@@ -204,8 +226,20 @@ class _Builder:
         raise FatalProblem(self._problem(mark, message, suggestion))
 
     def _problem(self, mark: Any, message: str, suggestion: str) -> Problem:
-        keys = [frame.key for frame in self._stack if frame.key is not None]
-        return Problem(Place(self._source, mark.line + 1, mark.column + 1), ".".join(keys), message, suggestion)
+        place = Place(self._source, mark.line + 1, mark.column + 1)
+        return Problem(place, path_text(self._path()), message, suggestion)
+
+    def _path(self) -> KeyPath:
+        """The key path of what is being read."""
+        steps: list[str | int] = []
+        for frame in self._stack:
+            inner = frame is not self._stack[-1]
+            if isinstance(frame.container, Seq):
+                # The container that is being filled stands in its list already.
+                steps.append(len(frame.container) - inner)
+            elif inner or frame.key is not None:
+                steps.append(frame.last_key)
+        return tuple(steps)
 
 
 def _syntax_problem(source: Source, error: MarkedYAMLError) -> Problem:
@@ -225,21 +259,31 @@ def _syntax_problem(source: Source, error: MarkedYAMLError) -> Problem:
 
 def _plain_words(fault: str) -> str:
     """ruamel.yaml's words without its inner names."""
-    if fault == "mapping values are not allowed here":
-        return "a `:` that belongs to no key; is the indentation right, or is a text with `: ` not quoted?"
-    fault = fault.replace("could not find expected ':'", "a key without its `:`")
-    return fault.replace("<block end>", "the end of the block").replace("<document start>", "the end of the file")
+    for words, plain in _WORDS.items():
+        fault = fault.replace(words, plain)
+    return fault
+
+
+_WORDS = {
+    "mapping values are not allowed here": (
+        "a `:` that belongs to no key; is the indentation right, or is a text with `: ` not quoted?"
+    ),
+    "could not find expected ':'": "a key without its `:`",
+    "expected the node content, but found": "expected a value, but found",
+    "found unexpected end of stream": "a quoted text does not end",
+    "'<stream end>'": "the end of the file",
+    "'\\x00'": "the end of the file",
+    "<block end>": "the end of the block",
+    "'<document start>'": "`---`",
+    "Python int too large to convert to C int": "an escape that is no character",
+    "chr() arg not in range(0x110000)": "an escape that is no character",
+}
 
 
 def _quote_hint(source: Source, line: int) -> str:
     """What to do where a `{id}` or `${X}` stands unquoted in flow style."""
-    text = source.line(line + 1) or ""
-    found = _UNQUOTED.search(text)
-    if not found:
-        return ""
-    end = text.find("}", found.start())
-    word = text[found.start() : end + 1] if end >= 0 else found[0] + "...}"
-    return f'quote it: "{word}"'
+    found = _UNQUOTED.search(source.line(line + 1) or "")
+    return f'quote it: "{found[1]}"' if found else ""
 
 
 def _character_problem(source: Source, position: int) -> Problem:

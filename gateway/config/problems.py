@@ -7,7 +7,10 @@ from difflib import get_close_matches
 
 from gateway.config.lines import Place
 
-_SHOWN_WIDTH = 100
+MAX_SHOWN = 200
+"""One slip in a generated file can give thousands of problems, which nobody reads."""
+
+_SHOWN_WIDTH = 120
 _TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s,:\[\]{}#]+(?::[^\s,\[\]{}]+)*")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -59,7 +62,7 @@ class Problem:
         start = max(self.column - 1, 0)
         token = _TOKEN.match(line, start)
         width = len(token[0]) if token else 1
-        cut = max(0, start - _SHOWN_WIDTH // 2)
+        cut = max(0, start - _SHOWN_WIDTH // 2) if len(line) > _SHOWN_WIDTH else 0
         shown = _printable(line[cut : cut + _SHOWN_WIDTH])
         number = str(self.line)
         carets = "^" * max(1, min(width, len(shown) - (start - cut)))
@@ -74,8 +77,10 @@ class ConfigError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """Every problem with its line, for standard error."""
-        return "\n".join(problem.render() for problem in self.problems)
+        """Every problem with its line, for standard error; of very many the first."""
+        shown = [problem.render() for problem in self.problems[:MAX_SHOWN]]
+        more = len(self.problems) - len(shown)
+        return "\n".join([*shown, f"... and {more} more"] if more > 0 else shown)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

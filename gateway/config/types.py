@@ -217,8 +217,8 @@ def reason(error: OSError) -> str:
 def _not_empty(value: Any) -> str:
     if not isinstance(value, str):
         raise wrong_kind(value, "text")
-    if not value:
-        raise fault("is empty", hint="remove the key or give it a value")
+    if not value or "\0" in value:
+        raise fault("has a NUL" if value else "is empty", hint="remove the key or give it a value")
     return value
 
 

@@ -10,7 +10,8 @@ import string
 from collections.abc import Iterator
 from typing import Any
 
-from ruamel.yaml.error import FileMark
+from ruamel.yaml.docinfo import DocInfo
+from ruamel.yaml.error import FileMark, MarkedYAMLError
 from ruamel.yaml.events import ScalarEvent
 from ruamel.yaml.parser import Parser
 from ruamel.yaml.reader import Reader
@@ -29,11 +30,14 @@ _PLAIN_STARTS = frozenset(string.ascii_letters + string.digits + "/$_")
 
 
 def events(text: str) -> Iterator[Any]:
-    """The parser's events. Raises ruamel.yaml's errors."""
+    """The parser's events. Raises YAMLError."""
     parser = _Events(text)
     try:
         while (event := parser.get_event()) is not None:
             yield event
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # ruamel.yaml lets these through on hopeless input, such as an escape beyond U+10FFFF.
+        raise MarkedYAMLError(problem=str(error) or type(error).__name__, problem_mark=parser.get_mark()) from error
     finally:
         parser.dispose()
         parser.reader = parser.scanner = parser.resolver = parser.loader = None
@@ -50,6 +54,7 @@ class _Events(Reader, Scanner, Parser):
 
     def __init__(self, text: str) -> None:
         self.comment_handling = None
+        self.doc_infos = [DocInfo()]
         self.reader = self.scanner = self.resolver = self
         self._ready = False
         """True while the next token is known, which stays so until it is taken."""
