@@ -25,6 +25,7 @@ from gateway.pipeline.settings import ForwardSettings, RespondSettings, RouteSet
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
+from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import Resolver
 from gateway.transport.server import Listener
 from gateway.transport.settings import ListenSettings
@@ -101,8 +102,11 @@ def assemble(
     deadlines = Deadlines(clock)
     resolver = Resolver(loop, clock)
     dialer = Dialer(loop, resolver)
+    outbox = Outbox(loop.call_soon)
     buffered = Buffered(settings.limits.buffered_bytes, others_buffered)
-    upstreams = {each.name: _upstream(each, registry, dialer, resolver, deadlines) for each in settings.upstreams}
+    upstreams = {
+        each.name: _upstream(each, registry, dialer, resolver, deadlines, outbox) for each in settings.upstreams
+    }
     via = _via(settings)
     routes = [
         (each.match, _route(each, settings, upstreams, RouteStats(each.name, registry), via, clock))
@@ -126,7 +130,7 @@ def assemble(
             guarded_elsewhere=_guarded_elsewhere(each, settings.listen),
         )
         pipelines.append(pipeline)
-        listeners.append(_listener(each, settings, pipeline, registry, deadlines, buffered, loop))
+        listeners.append(_listener(each, settings, pipeline, registry, deadlines, buffered, outbox, loop))
     gauge = registry.gauge("gateway_buffered_bytes")
     registry.on_flush(lambda: registry.cells.__setitem__(gauge, float(buffered.value)))
     return Gateway(
@@ -155,7 +159,12 @@ def _guarded_elsewhere(listener: ListenSettings, all_listeners: tuple[ListenSett
 
 
 def _upstream(
-    settings: UpstreamSettings, registry: Registry, dialer: Dialer, resolver: Resolver, deadlines: Deadlines
+    settings: UpstreamSettings,
+    registry: Registry,
+    dialer: Dialer,
+    resolver: Resolver,
+    deadlines: Deadlines,
+    outbox: Outbox,
 ) -> Upstream:
     wants_tls = any(target.tls for target in settings.targets)
     return Upstream(
@@ -166,6 +175,7 @@ def _upstream(
         dialer=dialer,
         resolver=resolver,
         deadlines=deadlines,
+        outbox=outbox,
     )
 
 
@@ -176,6 +186,7 @@ def _listener(
     registry: Registry,
     deadlines: Deadlines,
     buffered: Buffered,
+    outbox: Outbox,
     loop: asyncio.AbstractEventLoop,
 ) -> Listener:
     cells = registry.cells
@@ -196,6 +207,7 @@ def _listener(
         deadlines=deadlines,
         handler=pipeline,
         buffered=buffered,
+        outbox=outbox,
         call_soon=loop.call_soon,
         on_open=opened,
         on_close=closed,

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.core.errors import GatewayError
+from gateway.transport.outgoing import Outgoing
 from gateway.wire.chunked import ChunkDecoder
 from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields
 from gateway.wire.head import ResponseHead
@@ -61,7 +62,7 @@ class HeadMemo:
         return head
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(Outgoing):
     """One connection to one target."""
 
     __slots__ = (
@@ -82,13 +83,14 @@ class UpstreamConnection(asyncio.Protocol):
         "owner",
         "request_sent",
         "served",
-        "transport",
         "user",
     )
 
     def __init__(self, owner: "Connections") -> None:
         self.owner = owner
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport = cast(asyncio.Transport, None)
+        self.outbox = owner.outbox
+        self.unsent = b""
         self.user: User | None = None
         self.deadline = self.armed = inf
         self.idle_timeout_s = owner.settings.idle_timeout_s
@@ -119,7 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interims = 0
         self._timeout_s = head_timeout_s
         self.request_sent = end
-        self.transport.write(data)
+        self.write(data)
         self.deadline = now + head_timeout_s
         if self.deadline < self.armed:
             self.owner.deadlines.arm(self)
@@ -129,7 +131,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._state == CLOSED:
             return
         if data:
-            self.transport.write(data)
+            self.write(data)
         if end:
             self.request_sent = True
         if self._state == HEAD or self._state == TUNNEL:
@@ -151,8 +153,10 @@ class UpstreamConnection(asyncio.Protocol):
             in_order = self._state == IDLE or self.user is None
             self._lose()
             if in_order:
+                self.flush()
                 self.transport.close()
             else:
+                self.unsent = b""
                 self.transport.abort()
 
     def begin_idle(self) -> None:
@@ -223,6 +227,7 @@ class UpstreamConnection(asyncio.Protocol):
             user.on_tunnel_end()
         else:
             self._lose()
+        self.unsent = b""
         self.transport = cast(asyncio.Transport, None)
 
     def pause_writing(self) -> None:

@@ -13,6 +13,7 @@ from gateway.core.errors import GatewayError
 from gateway.transport.client import HeadMemo, UpstreamConnection
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer
+from gateway.transport.outgoing import Outbox
 from gateway.transport.settings import ConnectionsSettings
 
 
@@ -54,11 +55,19 @@ class Connections:
     """Connections to one target, of one worker."""
 
     def __init__(
-        self, *, to: Destination, settings: ConnectionsSettings, dialer: Dialer, deadlines: Deadlines, memo: HeadMemo
+        self,
+        *,
+        to: Destination,
+        settings: ConnectionsSettings,
+        dialer: Dialer,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        memo: HeadMemo,
     ) -> None:
         self.to = to
         self.settings = settings
         self.deadlines = deadlines
+        self.outbox = outbox
         self.memo = memo
         self._dialer = dialer
         self._idle: list[UpstreamConnection] = []

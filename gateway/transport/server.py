@@ -4,8 +4,8 @@
                 \\-> discarding the rest -> idle, or lingering -> closed         upgraded: tunnel
 
 The connection frames and times; what to answer is the Handler's. It never reads ahead without bound: while an
-exchange is under way at most READ_AHEAD bytes of later requests are kept, and reading pauses beyond (below that it goes on, since
-a paused socket shows neither FIN nor RST).
+exchange is under way at most READ_AHEAD bytes of later requests are kept, and reading pauses beyond (below that it
+goes on, since a paused socket shows neither FIN nor RST).
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.flow import Buffered
+from gateway.transport.outgoing import Outbox, Outgoing
 from gateway.transport.settings import ClientSettings
 from gateway.wire.chunked import ChunkDecoder, encode_chunk
 from gateway.wire.fields import CHUNKED
@@ -68,6 +69,7 @@ class Listener:
         deadlines: Deadlines,
         handler: Handler,
         buffered: Buffered,
+        outbox: Outbox,
         call_soon: Callable[..., Any],
         on_open: Callable[[], None] = lambda: None,
         on_close: Callable[[], None] = lambda: None,
@@ -78,6 +80,7 @@ class Listener:
         self.deadlines = deadlines
         self.handler = handler
         self.buffered = buffered
+        self.outbox = outbox
         self.call_soon = call_soon
         self.on_open = on_open
         self.on_close = on_close
@@ -110,7 +113,7 @@ class Listener:
         return f"<Listener {self.name} {len(self.connections)} connections>"
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(Outgoing):
     """One client connection."""
 
     __slots__ = (
@@ -139,7 +142,6 @@ class ServerConnection(asyncio.Protocol):
         "peer",
         "sink",
         "tls",
-        "transport",
         "version",
     )
 
@@ -148,7 +150,9 @@ class ServerConnection(asyncio.Protocol):
         self.listener = listener
         self.peer = peer
         self.tls: str | None = None
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.transport = cast(asyncio.Transport, None)
+        self.outbox = listener.outbox
+        self.unsent = b""
         self.sink: Sink | None = None
         self.exchange: Exchange | None = None
         self.deadline = self.armed = inf
@@ -207,6 +211,7 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that closes its side has given up what it asked for (as nginx and Go's net/http see it)."""
+        self.flush()
         if self._state == TUNNEL and self.sink is not None and self.tls is None:
             self.sink.on_request_data(b"", True)
             return True
@@ -225,7 +230,7 @@ class ServerConnection(asyncio.Protocol):
             sink.on_client_gone()
         if self.exchange is not None:
             self._end_exchange(None if was_tunnel else "client_closed")
-        self._buffer = b""
+        self._buffer = self.unsent = b""
         self._decoder = None
         self.transport = cast(asyncio.Transport, None)
 
@@ -452,12 +457,12 @@ class ServerConnection(asyncio.Protocol):
         """Tell a client that waits (`Expect: 100-continue`) to send its body (RFC 9110 10.1.1)."""
         if self.expects_continue and self._state == BODY:
             self.expects_continue = False
-            self.transport.write(CONTINUE)
+            self.write(CONTINUE)
 
     def send_interim(self, data: bytes) -> None:
         """Pass an informational answer on; an HTTP/1.0 client has no use for it."""
         if self._state != CLOSED and self.version == "HTTP/1.1":
-            self.transport.write(data)
+            self.write(data)
 
     def send(self, status: int, lines: str, length: int, data: bytes, end: bool, now: float) -> None:
         """Send the head of the answer with the first of its body.
@@ -475,7 +480,7 @@ class ServerConnection(asyncio.Protocol):
         if data:
             exchange.bytes_out += len(data)
             head += encode_chunk(data) if self._chunked_out else data
-        self.transport.write(head)
+        self.write(head)
         if end:
             self._finish(b"", "", now)
 
@@ -508,7 +513,7 @@ class ServerConnection(asyncio.Protocol):
                 if end:
                     self._finish(data, trailers, now)
                     return
-            self.transport.write(data)
+            self.write(data)
         if end:
             self._finish(b"", trailers, now)
 
@@ -516,7 +521,7 @@ class ServerConnection(asyncio.Protocol):
         """The answer is out as a whole: end the exchange, then go on, discard the rest of the body, or close."""
         if self._chunked_out:
             self._chunked_out = False
-            self.transport.write(data + f"0\r\n{trailers}\r\n".encode("latin-1"))
+            self.write(data + f"0\r\n{trailers}\r\n".encode("latin-1"))
         self.sink = None
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
@@ -586,14 +591,14 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = inf
         if self.exchange is not None:
             self.exchange.status = 101
-        self.transport.write(head)
+        self.write(head)
         early, self._buffer = self._buffer, b""
         self.resume_reading()
         return early
 
     def write_tunnel(self, data: bytes) -> None:
         if self._state == TUNNEL:
-            self.transport.write(data)
+            self.write(data)
 
     def close_tunnel(self) -> None:
         """Send what is buffered, then close."""
@@ -611,6 +616,7 @@ class ServerConnection(asyncio.Protocol):
         self.sink = None
         self._end_exchange(reason)
         self._state = CLOSED
+        self.unsent = b""
         self.transport.abort()
 
     def drain(self) -> None:
@@ -622,6 +628,7 @@ class ServerConnection(asyncio.Protocol):
     def _close(self) -> None:
         self._state = LINGERING
         self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
+        self.flush()
         self.transport.close()
 
     def _linger(self) -> None:
@@ -630,6 +637,7 @@ class ServerConnection(asyncio.Protocol):
         self._buffer = b""
         self._decoder = None
         self._set_deadline(self._now() + LINGER_S)
+        self.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         if self._paused:

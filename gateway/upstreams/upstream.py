@@ -12,6 +12,7 @@ from gateway.transport.client import HeadMemo
 from gateway.transport.connections import Connections
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer
+from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import FRESH_S, Resolver
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 from gateway.upstreams.target import Target
@@ -32,6 +33,7 @@ class Upstream:
         dialer: Dialer,
         resolver: Resolver,
         deadlines: Deadlines,
+        outbox: Outbox,
     ) -> None:
         self.name = settings.name
         self.settings = settings
@@ -45,6 +47,7 @@ class Upstream:
         self._dialer = dialer
         self._resolver = resolver
         self._deadlines = deadlines
+        self._outbox = outbox
         self._memo = HeadMemo()
         self._left: list[Target] = []
         """Targets that DNS no longer names, until their last request ends."""
@@ -139,6 +142,7 @@ class Upstream:
             settings=self.settings.connections,
             dialer=self._dialer,
             deadlines=self._deadlines,
+            outbox=self._outbox,
             memo=self._memo,
         )
         return Target(
