@@ -25,6 +25,7 @@ from gateway.observe.lag import LagMeter
 from gateway.observe.logs import setup
 from gateway.observe.memory import SharedMemory, WorkerState
 from gateway.observe.registry import Registry
+from gateway.pipeline.route import Call
 from gateway.runtime.admission import Admission
 from gateway.runtime.assemble import assemble
 from gateway.runtime.control import Control, Drain, Failed, Ready, Reopen, Start, fetch_settings
@@ -108,8 +109,12 @@ class Worker:
         if settings is None or log is None:
             return None
         formatter, write, slot, wall = compile_formatter(settings), log.write, self._slot.index, time.time
+        names = settings.headers
 
         def tell(exchange: Exchange) -> None:
+            if names and isinstance(exchange, Call):
+                found = exchange.head.fields.index
+                exchange.extra = {name: found[name] for name in names if name in found}
             line = formatter(exchange, slot, wall())
             if line is not None:
                 write(line)
@@ -188,6 +193,7 @@ class Worker:
 
     async def _drain_and_end(self, seconds: float) -> None:
         self._slot.state = WorkerState.DRAINING
+        self._gateway.begin_drain()  # first: it closes idle connections, and the ones accepted next are not idle
         for acceptor, sock in zip(self._acceptors, self._sockets, strict=True):
             acceptor.stop()
             sock.close()
@@ -204,9 +210,9 @@ class Worker:
             acceptor.close()
         self._loop.run_until_complete(asyncio.sleep(0))
         self._slot.connections = self._count()
-        self._registry.flush(monotonic())
         if self._access_log is not None:
-            self._access_log.close()
+            self._access_log.close()  # first, so that the lines it could not write are counted too
+        self._registry.flush(monotonic())
 
     def __repr__(self) -> str:
         return f"<Worker {self._slot} {self._acceptors}>"
