@@ -27,6 +27,8 @@ def respond_error(
     exchange.reason = reason.name
     exchange.source = "gateway"
     status = error.status
+    if status == 400:
+        connection.drain()  # who sends what has two meanings gets no second try (RFC 9112 section 9.3.2)
     body = dumps(
         {
             "type": f"urn:gateway:{reason.name}",

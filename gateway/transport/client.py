@@ -259,6 +259,8 @@ class UpstreamConnection(Outgoing):
                     raise GatewayError("upstream_protocol", "the upstream's head is too large")
                 if not b"HTTP/1.".startswith(data[:7]) and not data.startswith(b"HTTP/1."):
                     raise GatewayError("upstream_protocol", "the upstream's answer is not HTTP/1.1")
+                if data.count(b"\n") != data.count(b"\r\n"):
+                    raise GatewayError("upstream_protocol", "a line of the upstream's head ends in a bare LF")
                 self._pending = data
                 return
             end += 4

@@ -131,9 +131,9 @@ REFUSED_REQUESTS: list[Refused] = [
             "space in the target": request(line=b"GET /a b HTTP/1.1"),
             "UTF-8 byte order mark": request(line=b"\xef\xbb\xbfGET /x HTTP/1.1"),
             "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-            "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         },
     ),
+    *rows("version", {505}, {"the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}),
     *rows(
         "version",
         {505},
