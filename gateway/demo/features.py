@@ -159,7 +159,7 @@ FEATURES = (
     problem("No route", "/nowhere", 404, "no_route"),
     problem("A method that the path does not take", "/ping", 405, "method_not_allowed", method="DELETE"),
     problem("A slash hidden in the path", "/quotes/a%2Fb", 400, "bad_request"),
-    problem("A body over the limit of its route", "/orders", 413, "body_too_large", data="x" * 101),
+    problem("A body over the limit of its route", "/orders", 413, "body_too_large", method="POST", data="x" * 101),
     problem("A dead upstream", "/gone", 502, "connect_refused"),
     problem("A slow upstream, cut off after 300 ms", "/slow", 504, "upstream_timeout"),
     Feature("It lives", "/healthz", admin=True),
