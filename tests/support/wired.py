@@ -17,8 +17,8 @@ from gateway.runtime.assemble import assemble
 from gateway.transport.settings import ListenSettings
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 
-TURNS = 8
-"""Turns of the loop after which nothing is due any more: a dial takes three."""
+QUIET_TURNS = 6
+"""Turns of the loop without a write or a callback after which nothing is due any more: a dial takes three."""
 
 
 class ByteWire(asyncio.Transport):
@@ -27,7 +27,7 @@ class ByteWire(asyncio.Transport):
     What the gateway writes arrives in `received` at once, or with `blocked` only what the test takes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, peer: tuple[str, int]) -> None:
+    def __init__(self, loop: "_Loop", protocol: asyncio.Protocol, peer: tuple[str, int]) -> None:
         super().__init__({"peername": peer})
         self._loop = loop
         self._protocol = protocol
@@ -163,11 +163,16 @@ class ByteWire(asyncio.Transport):
 class _Loop:
     """The part of a loop that the data plane uses, with byte wires for sockets."""
 
-    def __init__(self, wired: "Wired", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, wired: "Wired") -> None:
         self._wired = wired
-        self._loop = loop
-        self.call_soon = loop.call_soon
-        self.create_task = loop.create_task
+        self._loop = asyncio.get_running_loop()
+        self.create_task = self._loop.create_task
+        self.calls = 0
+        """Callbacks that were scheduled so far."""
+
+    def call_soon(self, callback: Callable[..., Any], *arguments: Any) -> asyncio.Handle:
+        self.calls += 1
+        return self._loop.call_soon(callback, *arguments)
 
     async def create_connection(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int, **_: Any
@@ -177,7 +182,7 @@ class _Loop:
         if wired.refused:
             raise ConnectionRefusedError(111, "Connection refused")
         protocol = factory()
-        wire = ByteWire(self._loop, protocol, (host, port))
+        wire = ByteWire(self, protocol, (host, port))
         protocol.connection_made(wire)
         wired.upstreams.append(wire)
         wired.on_upstream(wire)
@@ -188,9 +193,7 @@ class Wired:
     """One worker's data plane."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        loop = asyncio.get_running_loop()
         self.now = 1000.0
-        self.loop = loop
         self.log: list[Exchange] = []
         self.upstreams: list[ByteWire] = []
         """Connections that the gateway opened, in order."""
@@ -200,20 +203,23 @@ class Wired:
         """Cleared: no connection to an upstream comes about."""
         self.dial_gate.set()
         self.registry = Registry()
-        fake: Any = _Loop(self, loop)
-        self.gateway = assemble(settings, self.registry, fake, log=self.log.append, clock=lambda: self.now)
+        self._loop: Any = _Loop(self)
+        self.gateway = assemble(settings, self.registry, self._loop, log=self.log.append, clock=lambda: self.now)
 
     def client(self, peer: str = "127.0.0.1", listener: int = 0) -> ByteWire:
         """A new connection of a client."""
         protocol = self.gateway.listener(listener).connection()
-        wire = ByteWire(self.loop, protocol, (peer, 40000))
+        wire = ByteWire(self._loop, protocol, (peer, 40000))
         protocol.connection_made(wire)
         return wire
 
     async def settle(self) -> None:
         """Let everything happen that is due."""
-        for _ in range(TURNS):
+        quiet = 0
+        while quiet < QUIET_TURNS:
+            calls = self._loop.calls
             await asyncio.sleep(0)
+            quiet = quiet + 1 if self._loop.calls == calls else 0
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock, ticking as a worker does."""
