@@ -35,6 +35,8 @@ from gateway.pipeline.settings import BufferSettings, ForwardSettings, RedirectS
 _BUFFER = BufferSettings()
 _FORWARD = ForwardSettings(())
 _ROUTE = RouteSettings("", MatchSettings(()), _FORWARD)
+UNSET = _ROUTE.body_bytes
+"""The default of `body_limit`, which no one can write: the gateway's limit counts."""
 
 _UPSTREAM_PATH = re.compile(r"/[!\"$->@-~]*").fullmatch
 _ROUTE_NAME = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?").fullmatch
@@ -206,7 +208,7 @@ class Respond(Model):
 
     status: Annotated[int, Field(ge=200, le=599)] = Field(default=RespondSettings().status, description="Status code")
     body: Annotated[Any, Checked(_body, {"type": ["string", "object", "array"]}, lambda body: body)] = Field(
-        default="", description="Text, or a mapping or list to be sent as JSON"
+        default="", description="Text, or a mapping or list to be sent as JSON", examples=["pong"]
     )
     headers: dict[HeaderName, HeaderValue] = Field(
         default={}, description="More header fields", examples=[{"cache-control": "no-store"}]

@@ -243,7 +243,8 @@ class _Builder:
 
 
 def _syntax_problem(source: Source, error: MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
+    endless = "end of stream" in str(error.problem)  # then the beginning is what helps
+    mark = (error.context_mark if endless else None) or error.problem_mark or error.context_mark
     place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
     fault = _plain_words(str(error.problem or error.context or _FATAL))
     begun = error.context_mark

@@ -1,0 +1,116 @@
+"""`gateway check`, `routes`, `explain`, `test` and `schema`: all that needs no running gateway."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gateway.config.explain import Explained
+    from gateway.config.load import Loaded
+
+FAILED = 1
+CONFIG_WRONG = 2
+
+_CONFIG = click.argument("config", default="config/gateway.yaml")
+
+
+def read(path: str) -> "Loaded":
+    """The config; ends with all its errors where it has some, and says its warnings."""
+    from gateway.config.load import ConfigError, load
+
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        click.echo(error, err=True)
+        count = len(error.problems)
+        click.echo(f"{count} problem{'s' if count > 1 else ''}", err=True)
+        sys.exit(CONFIG_WRONG)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return loaded
+
+
+@click.command()
+@_CONFIG
+def check(config: str) -> None:
+    """Print every error of CONFIG with its line; or ok."""
+    settings = read(config).settings
+    click.echo(f"ok: {_count(len(settings.routes), 'route')}, {_count(len(settings.upstreams), 'upstream')}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+@click.command()
+@_CONFIG
+def routes(config: str) -> None:
+    """Show the routing table of CONFIG, most specific first."""
+    from gateway.config.show import print_routes
+
+    print_routes(read(config).settings)
+
+
+@click.command()
+@click.argument("config")
+@click.argument("request")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+def explain(config: str, request: str, headers: tuple[str, ...], as_json: bool) -> None:
+    """Say which route takes REQUEST, why the near misses do not, and the target.
+
+    REQUEST is such as 'GET https://shop.example.com/orders?page=2'.
+    """
+    from gateway.config.asked import parse_request
+    from gateway.config.explain import explain as explained
+
+    try:
+        asked = parse_request(request, map(_header, headers))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    _print(explained(read(config).settings, asked), as_json)
+
+
+def _print(document: "Explained", as_json: bool) -> None:
+    if as_json:
+        from gateway.core.json import dumps_pretty
+
+        click.echo(dumps_pretty(document), nl=False)
+        return
+    from gateway.config.show import print_explained
+
+    print_explained(document)
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise click.UsageError(f"a header is written 'name: value'; found {line!r}")
+    return name.strip(), value.strip()
+
+
+@click.command()
+@_CONFIG
+def test(config: str) -> None:
+    """Run the tests: of CONFIG, without network."""
+    from gateway.config.run_tests import run_tests
+
+    outcomes = run_tests(read(config).settings)
+    failed = [outcome for outcome in outcomes if outcome.faults]
+    for outcome in failed:
+        for fault in outcome.faults:
+            click.echo(f"{outcome.test.source}: {outcome.test.request}: {fault}", err=True)
+    if failed:
+        click.echo(f"{len(failed)} of {_count(len(outcomes), 'test')} failed", err=True)
+        sys.exit(FAILED)
+    click.echo(f"ok: {_count(len(outcomes), 'test')}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the config, for editors."""
+    from gateway.config.schema import json_schema
+    from gateway.core.json import dumps_pretty
+
+    click.echo(dumps_pretty(json_schema()), nl=False)

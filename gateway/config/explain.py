@@ -1,0 +1,122 @@
+"""What the gateway would do with one request: the route, why others do not match, the upstream, the target."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, cast
+
+from gateway.config.settings import GatewaySettings
+from gateway.config.units import format_duration, format_size
+from gateway.decide.balance.registry import make_balancer
+from gateway.decide.route.explain import Asked, near_misses
+from gateway.decide.route.rewrite import Redirect, Rewrite
+from gateway.decide.route.table import Match, Miss, RouteTable
+from gateway.pipeline.hash_key import hash_key
+from gateway.pipeline.route import Call
+from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RouteSettings
+from gateway.upstreams.settings import TargetSettings, UpstreamSettings
+
+CLIENT_IP = "127.0.0.1"
+"""Of the request that is explained, where a balancer hashes on it."""
+
+Explained = dict[str, Any]
+
+
+def route_table(settings: GatewaySettings) -> RouteTable[RouteSettings]:
+    return RouteTable((route.match, route) for route in settings.routes)
+
+
+def explain(settings: GatewaySettings, asked: Asked) -> Explained:
+    """A document of plain values; `route` is None where nothing matches."""
+    found = route_table(settings).find(asked.method, asked.host, asked.path, asked.headers, asked.query)
+    request = {"method": asked.method, "host": asked.host, "path": asked.path, "query": asked.query}
+    document: Explained = {"request": request}
+    if isinstance(found, Miss):
+        status, reason = (405, "method_not_allowed") if found.allow else (404, "no_route")
+        document |= {"route": None, "status": status, "reason": reason, "allow": list(found.allow)}
+    else:
+        document |= _route(settings, asked, found)
+    taken = None if isinstance(found, Miss) else found.value
+    document["near_misses"] = [
+        {"route": route.name, "source": route.source, "why_not": why}
+        for route, why in near_misses(((route.match, route) for route in settings.routes), asked)
+        if route is not taken
+    ]
+    return document
+
+
+def _route(settings: GatewaySettings, asked: Asked, match: Match[RouteSettings]) -> Explained:
+    route = match.value
+    answer = route.answer
+    told: Explained = {"route": route.name, "source": route.source, "params": dict(match.params)}
+    if isinstance(answer, ForwardSettings):
+        told |= {"path": Rewrite(answer)(asked.path, match), "host": answer.host, "timeout_s": route.timeout_s}
+        told["upstreams"] = _upstreams(settings, asked, answer)
+    elif isinstance(answer, RedirectSettings):
+        told |= {"status": answer.status, "location": Redirect(answer)(match.rest, asked.query)}
+    else:
+        told["status"] = answer.status
+    told["policies"] = _policies(settings, route)
+    return told
+
+
+def _policies(settings: GatewaySettings, route: RouteSettings) -> list[str]:
+    """What is done to the request on its way, in order."""
+    limit = settings.client.body_bytes if route.body_bytes == -1 else route.body_bytes
+    policies = [f"body_limit: {'off' if limit is None else format_size(limit)}"]
+    if isinstance(route.answer, ForwardSettings):
+        policies.append(f"timeout: {'off' if route.timeout_s is None else format_duration(route.timeout_s)}")
+    for side, edits in (("request", route.request_headers), ("response", route.response_headers)):
+        policies += [f"headers: set {name} on the {side}" for name, _ in edits.set]
+        policies += [f"headers: remove {name} from the {side}" for name in edits.remove]
+    return policies
+
+
+def _upstreams(settings: GatewaySettings, asked: Asked, answer: ForwardSettings) -> list[Explained]:
+    """Each upstream of the split with its share and the target its balancer would take with nothing in flight."""
+    known = {upstream.name: upstream for upstream in settings.upstreams}
+    total = sum(share for _, share in answer.to)
+    key_of = hash_key([known[name].balance.hash_on for name, _ in answer.to])
+    key = key_of(cast(Call, _Caller(asked))) if key_of else None
+    return [
+        {
+            "upstream": name,
+            "share": share / total,
+            "balance": known[name].balance.kind,
+            "target": _target(known[name], key),
+            "targets": [_label(target) for target in known[name].targets],
+        }
+        for name, share in answer.to
+    ]
+
+
+def _target(upstream: UpstreamSettings, key: str | None) -> str:
+    loads = [_Idle(_label(target), target.weight) for target in upstream.targets]
+    return make_balancer(upstream.balance, random.Random(0)).pick(loads, key, 0.0).key
+
+
+def _label(target: TargetSettings) -> str:
+    return f"dns://{target.label}" if target.dns else target.label
+
+
+@dataclass(slots=True)
+class _Idle:
+    """A target with nothing in flight, for a balancer."""
+
+    key: str
+    weight: int
+    in_flight: int = 0
+    started_at: float = -inf
+    ewma_s: float = 0.0
+    ewma_at: float = -inf
+
+
+class _Caller:
+    """As much of a Call as the key of consistent_hash is made from."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.path = self.normal_path = asked.path
+        self.client_ip = CLIENT_IP
+        self.head = self
+        self.fields: Mapping[str, str] = asked.headers
