@@ -163,7 +163,7 @@ def test_out_of_descriptors_it_pauses_and_goes_on(bench: Bench) -> None:
         try:
             await bench.until(lambda: acceptor.state == "paused")
             spent = os.times()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # the time over which its CPU is measured
             used = os.times().user + os.times().system - spent.user - spent.system
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
