@@ -193,7 +193,6 @@ class Worker:
 
     async def _drain_and_end(self, seconds: float) -> None:
         self._slot.state = WorkerState.DRAINING
-        self._gateway.begin_drain()  # first: it closes idle connections, and the ones accepted next are not idle
         for acceptor, sock in zip(self._acceptors, self._sockets, strict=True):
             acceptor.stop()
             sock.close()
