@@ -1,9 +1,13 @@
 """The admin address: health, status, config, metrics, drain, and a dashboard."""
 
+import asyncio
 import time
 from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp import hdrs, web
 
@@ -15,6 +19,8 @@ from gateway.admin.status import status
 from gateway.admin.totals import Totals
 from gateway.core.json import dumps_pretty
 
+_T = TypeVar("_T")
+
 _DASHBOARD = Path(__file__).with_name("dashboard.html")
 
 
@@ -23,6 +29,7 @@ def build_app(state: AdminState) -> web.Application:
     views = _Views(state)
     app = web.Application(middlewares=[problems, guard(state)], client_max_size=64 * 1024)
     app.on_response_prepare.append(_mark)
+    app.on_cleanup.append(views.close)
     app.add_routes(
         [
             web.get("/", views.dashboard),
@@ -42,8 +49,16 @@ class _Views:
         self._state = state
         self._totals = Totals()
         self._metrics = Metrics(state, self._totals)
+        # one thread: readings come one after the other, and health is answered beside them; it is as nice as its maker
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="admin-reader")
         self._dashboard = _DASHBOARD.read_bytes()
         self._dashboard_policy = _policy(self._dashboard)
+
+    async def close(self, _: web.Application) -> None:
+        self._reader.shutdown(wait=False)
+
+    async def _read(self, read: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
 
     async def dashboard(self, _: web.Request) -> web.Response:
         answer = web.Response(body=self._dashboard, content_type="text/html", charset="utf-8")
@@ -62,14 +77,18 @@ class _Views:
         return web.Response(text="ready\n")
 
     async def status(self, _: web.Request) -> web.Response:
-        document = status(self._state, self._totals.read(self._state.slots), time.monotonic(), time.time())
-        return _json(document)
+        return await self._read(self._status)
+
+    def _status(self) -> web.Response:
+        reading = self._totals.read(self._state.slots)
+        return _json(status(self._state, reading, time.monotonic(), time.time()))
 
     async def config(self, _: web.Request) -> web.Response:
         return _json(self._state.settings.redacted)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics.render(request.headers.get(hdrs.ACCEPT, ""))
+        accept = request.headers.get(hdrs.ACCEPT, "")
+        body, content_type = await self._read(lambda: self._metrics.render(accept))
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
     async def drain(self, _: web.Request) -> web.Response:

@@ -1,9 +1,14 @@
-"""The one door to prometheus-client: totals of all workers in Prometheus text or OpenMetrics."""
+"""The one door to prometheus-client: totals of all workers in Prometheus text or OpenMetrics.
+
+A scrape of 20 000 series costs 0.2 to 0.3 s of CPU, on a core that a worker may need for a request. So rendering
+pauses every few samples: a worker then waits for one burst at most, whatever the number of series.
+"""
 
 import os
 import platform
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
@@ -18,6 +23,10 @@ from gateway.observe.metrics import BUCKETS, FAMILIES, Family
 
 _LE = (*(str(bound) for bound in BUCKETS), "+Inf")
 
+BURST_SAMPLES = 64
+"""Samples rendered without a pause: about 1 ms."""
+PAUSE_S = 0.0005
+
 _Values = list[tuple[tuple[str, ...], float]]
 """Label values and value of each series of one family."""
 
@@ -30,7 +39,7 @@ class Metrics:
         self._registry.register(GatewayCollector(state, totals))
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The body and its content type, as the client's Accept field wants it."""
+        """The body and its content type, as the client's Accept field wants it. Takes its time."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
@@ -51,8 +60,10 @@ class GatewayCollector(Collector):
         own = self._own()
         for name, family in FAMILIES.items():
             metric = Metric(name.removesuffix("_total"), family.help, family.kind)
-            metric.samples = own[name] if name in own else _samples(family, reading)
-            if metric.samples:
+            samples = iter(own[name]) if name in own else _samples(family, reading)
+            first = next(samples, None)
+            if first is not None:
+                metric.samples = _paced(chain((first,), samples))  # type: ignore[assignment]  # read once
                 yield metric
 
     def _own(self) -> dict[str, list[Sample]]:
@@ -79,13 +90,20 @@ class GatewayCollector(Collector):
         }
 
 
-def _samples(family: Family, reading: Reading) -> list[Sample]:
+def _paced(samples: Iterator[Sample]) -> Iterator[Sample]:
+    while burst := list(islice(samples, BURST_SAMPLES)):
+        yield from burst
+        if len(burst) == BURST_SAMPLES:
+            time.sleep(PAUSE_S)
+
+
+def _samples(family: Family, reading: Reading) -> Iterator[Sample]:
     if family.kind != "histogram":
-        return [_sample(family, labels, value) for labels, value in reading.values(family.name)]
-    samples: list[Sample] = []
+        for labels, value in reading.values(family.name):
+            yield _sample(family, labels, value)
+        return
     for labels, distribution in reading.distributions(family.name):
-        samples += _histogram_samples(family, dict(zip(family.labels, labels, strict=True)), distribution)
-    return samples
+        yield from _histogram_samples(family, dict(zip(family.labels, labels, strict=True)), distribution)
 
 
 def _sample(family: Family, labels: tuple[str, ...], value: float) -> Sample:
