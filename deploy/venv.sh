@@ -59,11 +59,12 @@ make_venv() {
 
 # install_checkout [EXTRA]: .venv holds this checkout (editable) and what it needs. Quick when nothing changed.
 install_checkout() {
-    local extra=${1:+[$1]} stamp wanted
-    stamp=".venv/installed${1:+-$1}"
+    local extra=${1:+[$1]} stamp=".venv/installed-${1:-plain}" stamps wanted
+    stamps=("$stamp")
+    [ -n "$extra" ] || stamps=(.venv/installed-*)    # with an extra there is all that is there without one
     # A moved checkout breaks the scripts of a venv, so its place is part of what was installed.
     wanted="$PWD $(cksum <pyproject.toml)"
-    if recent_python .venv/bin/python && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    if recent_python .venv/bin/python && grep -qsxF "$wanted" "${stamps[@]}"; then
         return
     fi
     if ! recent_python .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1 ||
