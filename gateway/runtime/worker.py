@@ -167,6 +167,8 @@ class Worker:
             signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
             self._registry.flush(now)
         self._gateway.tick(now)
+        if self._access_log is not None:
+            self._access_log.hand_over()
 
     def _on_control(self) -> None:
         try:

@@ -33,8 +33,11 @@ def opened(path: Path | str, **options: int) -> AccessLog:
 
 
 def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Wait for `condition`, ticking as the loop does."""
     end = time.monotonic() + timeout_s
     while not condition():
+        for log in OPENED:
+            log.hand_over()
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.01)
 
@@ -141,7 +144,7 @@ def until(condition):
 path = {str(tmp_path / "a.log")!r}
 resource.setrlimit(resource.RLIMIT_FSIZE, (15, resource.RLIM_INFINITY))
 log = AccessLog(path)
-log.write(b"0123456789\\n"); log.write(b"torn in the middle\\n"); log.write(b"lost\\n")
+log.write(b"0123456789\\n"); log.write(b"torn in the middle\\n"); log.write(b"lost\\n"); log.hand_over()
 until(lambda: log.dropped == 2)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 log.write(b"after\\n"); log.close(); sys.exit(log.dropped)
