@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -284,14 +285,24 @@ def test_the_connection_cap_holds_over_all_workers(serve: Serve) -> None:
         sock.close()
 
 
+def _has_open(pid: int, path: Path) -> bool:
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(each) == str(path):
+                return True
+    return False
+
+
 def test_sigusr1_reopens_the_access_log(serve: Serve, tmp_path: Path) -> None:
     log, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
     gateway = serve(f"{PING}workers: 2\naccess_log: {{path: {log}}}\n")
     get(gateway.port)
     until(lambda: log.read_text().count("\n") == 1)
     log.rename(rotated)
+    workers = gateway.workers()
+    assert [_has_open(pid, rotated) for pid in workers] == [True, True]
     gateway.signal(signal.SIGUSR1)
-    until(log.exists)
+    until(lambda: not any(_has_open(pid, rotated) for pid in workers))
     get(gateway.port)
     until(lambda: log.read_text().count("\n") == 1)
     assert rotated.read_text().count("\n") == 1
