@@ -171,15 +171,5 @@ class SharedMemory:
     def slot(self, index: int) -> Slot:
         return self.slots[index]
 
-    @property
-    def connections(self) -> int:
-        """Open client connections of the whole gateway."""
-        return sum(slot.connections for slot in self.slots)
-
-    @property
-    def buffered(self) -> int:
-        """Buffered bytes of the whole gateway."""
-        return sum(slot.buffered for slot in self.slots)
-
     def __repr__(self) -> str:
         return f"<SharedMemory fd={self.fd} slots={self.slots}>"
