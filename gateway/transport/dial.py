@@ -64,7 +64,7 @@ class Dialer:
         else:
             addresses = await self._resolver.resolve(to.host, to.port)
             sock = await aiohappyeyeballs.start_connection(
-                addresses,  # type: ignore[arg-type]
+                addresses,
                 happy_eyeballs_delay=EYEBALLS_DELAY_S,
                 interleave=1,
                 loop=loop,
