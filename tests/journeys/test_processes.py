@@ -259,7 +259,7 @@ def test_out_of_descriptors_it_pauses_without_spinning_and_recovers(serve: Serve
     held = [socket.create_connection(("127.0.0.1", gateway.port), 5) for _ in range(80)]
     until(lambda: gateway.metric("gateway_accept_paused_total") >= 1)
     before = _cpu_s(worker)
-    time.sleep(1.0)
+    time.sleep(1.0)  # the time over which its CPU is measured
     assert _cpu_s(worker) - before < 0.2
     assert gateway.metric("gateway_connections_open") < 64
     for sock in held:
