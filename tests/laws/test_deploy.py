@@ -38,6 +38,11 @@ def test_scripts_are_sound_bash() -> None:
     assert all((ROOT / script).stat().st_mode & 0o111 for script in ("deploy/quickstart", "tests/check", ".ci/run"))
 
 
+def test_integration_runs_what_everybody_runs() -> None:
+    lines = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if not line.startswith("#")]
+    assert lines == ['exec "$(dirname "$0")/../tests/check" "$@"']
+
+
 def test_image_copies_what_exists_and_is_sent() -> None:
     sent = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
