@@ -120,11 +120,11 @@ class Attempt:
         self._end_ok(self.forward.plan.now())
         self.forward.on_tunnel_end()
 
-    def on_failure(self, reason: str, detail: str) -> None:
+    def on_failure(self, reason: str, detail: str, sent: bool) -> None:
         connection, self.connection = self.connection, None
         stale = reason == "upstream_reset" and connection is not None and connection.served > 1 and not self._head_seen
         self._end_failed(reason)
-        self.forward.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=True, stale=stale)
+        self.forward.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=sent, stale=stale)
 
     def fail(self, reason: str, detail: str) -> None:
         """The answer cannot be used: close its connection and fail."""

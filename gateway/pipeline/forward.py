@@ -326,7 +326,7 @@ class Forward:
             self._drop()
             return
         replayable = self._parts is not None
-        if replayable and stale and self.method in _IDEMPOTENT and call.attempts <= ATTEMPTS:
+        if replayable and stale and (not sent or self.method in _IDEMPOTENT) and call.attempts <= ATTEMPTS:
             call.attempts += 1
             assert attempt is not None
             self.attempt = Attempt(self, attempt.target, self.upstream)

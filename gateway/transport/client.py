@@ -5,6 +5,7 @@ whole, a framing error, `Connection: close`.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Protocol, cast
@@ -23,6 +24,8 @@ ANSWER_LIMITS = HeadLimits(line_bytes=32 * 1024, headers_bytes=64 * 1024, header
 """Of an upstream's head; upstreams are trusted more than clients, and still bounded."""
 MAX_INTERIM = 8
 """Informational answers to one request; more is an error."""
+CLOSE_S = 5.0
+"""A connection that is closed in good order may take this long to send what it still has."""
 MEMO_SIZE = 256
 MEMO_BYTES = 1024
 
@@ -38,7 +41,7 @@ class User(Protocol):
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None: ...
     def on_upgrade(self, head: ResponseHead, data: bytes) -> None: ...
     def on_tunnel_end(self) -> None: ...
-    def on_failure(self, reason: str, detail: str) -> None: ...
+    def on_failure(self, reason: str, detail: str, sent: bool) -> None: ...
     def on_target_slow(self) -> None: ...
     def on_target_ready(self) -> None: ...
 
@@ -76,6 +79,7 @@ class UpstreamConnection(Outgoing):
         "_pending",
         "_state",
         "_timeout_s",
+        "_whole",
         "armed",
         "connect_s",
         "deadline",
@@ -100,6 +104,8 @@ class UpstreamConnection(Outgoing):
         self.request_sent = True
         """Whether the current request went out as a whole."""
         self._state = IDLE
+        self._whole = False
+        """Whether the request was given as one piece: then what waits in `unsent` is all of it."""
         self._method = ""
         self._keep = True
         self._left = 0
@@ -120,7 +126,7 @@ class UpstreamConnection(Outgoing):
         self._keep = True
         self._interims = 0
         self._timeout_s = head_timeout_s
-        self.request_sent = end
+        self.request_sent = self._whole = end
         self.write(data)
         self.deadline = now + head_timeout_s
         if self.deadline < self.armed:
@@ -148,13 +154,15 @@ class UpstreamConnection(Outgoing):
         self.close()
 
     def close(self) -> None:
-        """Close at once where something is unfinished, in good order where nothing is."""
+        """Close at once where something is unfinished, in good order where nothing is, or in a tunnel."""
         if self._state != CLOSED:
-            in_order = self._state == IDLE or self.user is None
+            in_order = self._state == IDLE or self._state == TUNNEL or self.user is None
             self._lose()
             if in_order:
                 self.flush()
                 self.transport.close()
+                if self.transport.get_write_buffer_size():
+                    self._set_deadline(self.owner.deadlines.clock() + CLOSE_S)
             else:
                 self.unsent = b""
                 self.transport.abort()
@@ -193,6 +201,9 @@ class UpstreamConnection(Outgoing):
         state = self._state
         try:
             if state == HEAD:
+                if self.unsent and self._whole:
+                    self._fail("upstream_reset", "the upstream sent bytes that nobody had asked for")
+                    return
                 if self._pending:
                     data = self._pending + data
                     self._pending = b""
@@ -206,7 +217,9 @@ class UpstreamConnection(Outgoing):
             self._fail("upstream_protocol", error.detail)
 
     def eof_received(self) -> bool:
-        if self._state == UNTIL_END and self.user is not None:
+        if self._state == IDLE:
+            self.close()
+        elif self._state == UNTIL_END and self.user is not None and self._ended_in_order():
             user = self.user
             self._lose()
             user.on_data(b"", True, None, self.owner.deadlines.clock())
@@ -215,6 +228,16 @@ class UpstreamConnection(Outgoing):
             self._lose()
             user.on_tunnel_end()
         return False
+
+    def _ended_in_order(self) -> bool:
+        """Whether a TLS peer said that it was done (close_notify); a bare FIN may be a cut (RFC 9112 section 9.8)."""
+        tls = self.transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return bool(tls.read(1) == b"")
+        except ssl.SSLError as error:
+            return isinstance(error, ssl.SSLZeroReturnError)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._state == HEAD or self._state == BODY:
@@ -227,6 +250,7 @@ class UpstreamConnection(Outgoing):
             user.on_tunnel_end()
         else:
             self._lose()
+        self.owner.deadlines.forget(self)
         self.unsent = b""
         self.transport = cast(asyncio.Transport, None)
 
@@ -245,7 +269,9 @@ class UpstreamConnection(Outgoing):
             user = self.user
             self.close()
             user.on_tunnel_end()
-        elif self._state != CLOSED:
+        elif self._state == CLOSED:
+            self.transport.abort()
+        else:
             what = "begin its answer" if self._state == HEAD else "go on with its answer"
             self._fail("upstream_timeout", f"the upstream did not {what} within {self._timeout_s:g}s")
 
@@ -374,9 +400,10 @@ class UpstreamConnection(Outgoing):
 
     def _fail(self, reason: str, detail: str) -> None:
         user = self.user
+        sent = not (self.unsent and self._whole)
         self.close()
         if user is not None:
-            user.on_failure(reason, detail)
+            user.on_failure(reason, detail, sent)
 
     def _lose(self) -> None:
         """Mark as closed and tell the owner, once."""

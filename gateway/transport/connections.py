@@ -82,6 +82,8 @@ class Connections:
 
     def wait(self, taker: Taker) -> Waiting:
         """Stand in line for a connection, dialling one where the cap allows."""
+        while self._line and self._line[0].taker is None:
+            self._line.popleft()
         waiting = Waiting(self, taker)
         self._line.append(waiting)
         if len(self._open) + len(self._dials) < self.settings.max:
@@ -152,7 +154,11 @@ class Connections:
     def _dial(self) -> None:
         task = asyncio.get_running_loop().create_task(self._open_one())
         self._dials.add(task)
-        task.add_done_callback(self._dials.discard)
+        task.add_done_callback(self._dialled)
+
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        self._dials.discard(task)
+        self._dial_for_line()
 
     async def _open_one(self) -> None:
         begun = self.deadlines.clock()
@@ -161,16 +167,22 @@ class Connections:
             await self._dialer.dial(self.to, connection)
         except GatewayError as error:
             connection.close_unopened()
-            waiting = self._next()
-            if waiting is not None and waiting.taker is not None:
-                taker, waiting.taker = waiting.taker, None
-                self.deadlines.forget(waiting)
-                taker.on_no_connection(error)
+            self._fail_next(error)
             return
         connection.connect_s = self.deadlines.clock() - begun
         if connection.is_idle:
             connection.begin_idle()
             self.give_back(connection)
+        else:
+            self._fail_next(GatewayError("upstream_reset", f"{self.to} closed the connection before any request"))
+
+    def _fail_next(self, error: GatewayError) -> None:
+        """A dial came to nothing: whoever waits first is told."""
+        waiting = self._next()
+        if waiting is not None and waiting.taker is not None:
+            taker, waiting.taker = waiting.taker, None
+            self.deadlines.forget(waiting)
+            taker.on_no_connection(error)
 
     def __repr__(self) -> str:
         return f"<Connections {self.to} idle={self.idle} active={self.active} waiting={len(self._line)}>"

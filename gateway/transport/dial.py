@@ -53,6 +53,8 @@ class Dialer:
             raise GatewayError(kind, f"{to} closed the connection at once") from error
         except OSError as error:
             raise GatewayError("connect_refused", f"{to}: {error.strerror or error}") from None
+        except ValueError as error:  # a server name that TLS cannot ask for
+            raise GatewayError("tls_failed" if to.tls else "connect_refused", f"{to}: {error}") from None
 
     async def _connect(self, to: Destination, protocol: P) -> None:
         loop = self._loop

@@ -57,9 +57,11 @@ class Outgoing(asyncio.Protocol):
             self.outbox.add(self)
 
     def flush(self) -> None:
-        """Hand what waits to the transport now; to be called ahead of closing in good order."""
+        """Hand what waits to the transport now; to be called ahead of closing in good order.
+
+        Where the transport is closing already it stays, so that its owner can tell that it never went out.
+        """
         data = self.unsent
-        if data:
+        if data and not self.transport.is_closing():
             self.unsent = b""
-            if not self.transport.is_closing():
-                self.transport.write(data)
+            self.transport.write(data)

@@ -212,9 +212,6 @@ class ServerConnection(Outgoing):
     def eof_received(self) -> bool:
         """A client that closes its side has given up what it asked for (as nginx and Go's net/http see it)."""
         self.flush()
-        if self._state == TUNNEL and self.sink is not None and self.tls is None:
-            self.sink.on_request_data(b"", True)
-            return True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -277,6 +274,8 @@ class ServerConnection(Outgoing):
             if budget == 0 or self._stalled_at >= 0:
                 self._buffer = data
                 self._resume_soon()
+                if len(data) > READ_AHEAD:
+                    self.pause_reading()
                 return
             budget -= 1
             try:
