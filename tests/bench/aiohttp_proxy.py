@@ -17,7 +17,6 @@ HOP_BY_HOP = frozenset(
 SMALL = 64 * 1024
 
 log = logging.getLogger("access")
-upstream = ""
 
 
 def end_to_end(headers):
@@ -49,7 +48,7 @@ async def proxy(request):
     headers["X-Request-Id"] = request_id
     async with request.app["session"].request(
         request.method,
-        upstream + request.raw_path,
+        request.app["upstream"] + request.raw_path,
         headers=headers,
         data=request.content if request.can_read_body else None,
         allow_redirects=False,
@@ -87,6 +86,7 @@ async def session(app):
 
 async def serve(options):
     app = web.Application(client_max_size=10 * 1024 * 1024)
+    app["upstream"] = options.upstream
     app.router.add_route("*", "/{path:.*}", proxy)
     app.cleanup_ctx.append(session)
     runner = web.AppRunner(app, access_log=None)
@@ -101,14 +101,12 @@ async def serve(options):
 
 
 def main():
-    global upstream
     parser = argparse.ArgumentParser()
     parser.add_argument("--upstream", required=True)
     parser.add_argument("--log", required=True)
     parser.add_argument("--http", type=int, required=True)
     parser.add_argument("--tls", action="append", default=[], help="PORT,CERT,KEY")
     options = parser.parse_args()
-    upstream = options.upstream
     logging.basicConfig(filename=options.log, format="%(message)s", level=logging.INFO)
     with asyncio.Runner() as runner:
         runner.run(serve(options))

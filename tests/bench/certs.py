@@ -4,6 +4,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+_OPENSSL = ("openssl", "req", "-x509", "-nodes", "-days", "7", "-subj", "/CN=localhost")
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -28,8 +30,7 @@ def _make(directory: Path, name: str, key: list[str]) -> Pair:
     pair = Pair(directory / f"{name}.crt", directory / f"{name}.key")
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
     subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-days", "7", "-subj", "/CN=localhost", "-addext", names]
-        + ["-newkey", *key, "-keyout", str(pair.key), "-out", str(pair.cert)],
+        [*_OPENSSL, "-addext", names, "-newkey", *key, "-keyout", str(pair.key), "-out", str(pair.cert)],
         check=True,
         capture_output=True,
     )

@@ -1,18 +1,21 @@
-"""Load generators: wrk (closed loop), h2load in HTTP/1.1 mode (open loop, TLS handshakes), and a precise client of our own."""
+"""Load generators: wrk (closed loop), h2load in HTTP/1.1 mode (open loop, TLS handshakes), clients of our own."""
 
 import contextlib
 import re
+import select
+import shlex
 import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from processes import BenchError
 
 LOAD_CORE = 1
+GENERATOR_TIMEOUT_S = 120
 LUA = Path(__file__).with_name("lua")
 HEADERS = (
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
@@ -70,24 +73,34 @@ def _ms(text: str) -> float:
     return float(number) * _UNIT_MS[unit]
 
 
-def h2load(
-    url: str, log: Path, *, connections: int, seconds: float, rate: float = 0.0, close: bool = False
-) -> Answers:
-    """`rate` requests a second over all connections, whatever the answers do; without `rate`, as wrk.
+def h2load_rate(url: str, log: Path, *, connections: int, seconds: float, rate: float) -> Answers:
+    """`rate` requests a second over all connections, whatever the answers do.
 
     Latencies come from the log of every single request; the first half second, in which connections open, is left out.
     """
+    return _h2load(url, log, [f"-c{connections}", f"-D{max(1, round(seconds))}", f"--rps={rate / connections:.3f}"])
+
+
+def h2load_handshakes(url: str, log: Path, *, rate: int, seconds: float) -> Answers:
+    """One request on each new connection, `rate` connections a second, each with a full TLS handshake.
+
+    Every connection is a client of its own: wrk, and h2load when it reconnects, resume their sessions, which hides
+    the price of the server's signature.
+    """
+    clients = round(rate * seconds)
+    return _h2load(url, log, [f"-c{clients}", f"-n{clients}", f"-r{max(1, rate // 20)}", "--rate-period=50ms"])
+
+
+def _h2load(url: str, log: Path, options: Sequence[str]) -> Answers:
     log.unlink(missing_ok=True)
-    argv = ["h2load", "--h1", "-t1", f"-c{connections}", f"-D{max(1, round(seconds))}", f"--log-file={log}"]
-    if rate:
-        argv.append(f"--rps={rate / connections:.3f}")
+    argv = ["h2load", "--h1", "-t1", f"--log-file={log}", *options]
     for name, value in HEADERS:
         argv += ["-H", f"{name}: {value}"]
-    if close:
-        argv += ["-H", "Connection: close"]
+    began = time.monotonic()
     output = _run([*argv, url])
+    seconds = time.monotonic() - began
     failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", output)
-    if failed is None:
+    if failed is None or not log.exists():
         raise BenchError(f"h2load said:\n{output}")
     return _parse_log(log, seconds, sum(map(int, failed.groups())))
 
@@ -107,7 +120,16 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def _run(argv: Sequence[str]) -> str:
-    done = subprocess.run(["taskset", "-c", str(LOAD_CORE), *argv], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["taskset", "-c", str(LOAD_CORE), *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=GENERATOR_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"{argv[0]} did not end within {GENERATOR_TIMEOUT_S} s: {shlex.join(argv)}") from None
     if done.returncode:
         raise BenchError(f"{argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
@@ -148,19 +170,44 @@ def get_request(port: int, path: str = "/") -> bytes:
 
 
 @contextlib.contextmanager
-def held(port: int, count: int, progress: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """`count` keep-alive connections that made one request each, from several loopback addresses so that ports suffice."""
+def held(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """`count` keep-alive connections that made one request each; from several addresses, so that ports suffice."""
     sockets: list[socket.socket] = []
     request = get_request(port)
     try:
         for number in range(count):
             sockets.append(_one_request(port, request, f"127.0.1.{1 + number // 5000}"))
-            if number % 500 == 0:
-                progress()
-        yield
+        yield sockets
     finally:
         for each in sockets:
             each.close()
+
+
+def spread(sockets: Sequence[socket.socket], rate: float, seconds: float) -> Answers:
+    """`rate` requests a second, each on the next of the connections, whatever the answers do."""
+    poll = select.epoll()
+    open_at: dict[int, float] = {}
+    times: list[float] = []
+    request = get_request(sockets[0].getpeername()[1])
+    by_descriptor = {each.fileno(): each for each in sockets}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.EPOLLIN)
+    began = time.perf_counter()
+    sent = late = 0
+    while (now := time.perf_counter()) < began + seconds:
+        while sent < (now - began) * rate:
+            each = sockets[sent % len(sockets)]
+            late += each.fileno() in open_at  # its last answer is still out: the answers will come together
+            open_at[each.fileno()] = began + sent / rate
+            each.sendall(request)
+            sent += 1
+        for descriptor, _ in poll.poll(0.001):
+            if not by_descriptor[descriptor].recv(65536):
+                raise BenchError("a held connection was closed")
+            times.append((time.perf_counter() - open_at.pop(descriptor, now)) * 1000)
+    poll.close()
+    times.sort()
+    return Answers(sent, seconds, quantile(times, 0.5), quantile(times, 0.99), late)
 
 
 def _one_request(port: int, request: bytes, source: str) -> socket.socket:

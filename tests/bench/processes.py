@@ -1,5 +1,6 @@
 """Child processes of a run: pinned to a core, ended whole, and their CPU time and memory as the kernel counts them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,7 +21,13 @@ class Process:
     """One started program with all its children, in a session of its own; `log` takes its standard error."""
 
     def __init__(
-        self, argv: Sequence[str], log: Path, *, core: int, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        core: int,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.argv = list(argv)
         self.log = log
@@ -40,14 +47,10 @@ class Process:
         """SIGTERM, and SIGKILL for what is left of the session after 3 s."""
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(3)
-            except subprocess.TimeoutExpired:
-                pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._child.wait()
 
     def check_alive(self) -> None:
@@ -56,7 +59,7 @@ class Process:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
             raise BenchError(f"{self.argv[0]} ended with {self._child.returncode}:\n{tail}")
 
-    def wait_listening(self, port: int, timeout_s: float = 15.0) -> None:
+    def wait_listening(self, port: int, timeout_s: float = 60.0) -> None:
         """Until the port takes connections."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -118,6 +121,13 @@ class CpuMeter:
             else:  # a thread ended: its nanoseconds went with it, its ticks did not
                 total += now.ticks_s - before.ticks_s
         return total
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process tree since it began."""
+    return sum(
+        max(each.ticks_s, sum(each.threads_ns.values()) / 1e9) + each.reaped_s for each in _read_tree(pid).values()
+    )
 
 
 def _read_tree(pid: int) -> dict[int, _Times]:

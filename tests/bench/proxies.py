@@ -119,10 +119,7 @@ def _gateway_config(site: Site, paths: Sequence[str]) -> str:
         f"access_log: {{path: {json.dumps(str(site.access_log))}, format: json}}",
         f"upstreams: {{origin: 'http://127.0.0.1:{site.upstream_port}'}}",
         "routes:",
-        *(
-            f"  - {{name: route-{number}, match: {json.dumps(path)}, to: origin}}"
-            for number, path in enumerate(paths)
-        ),
+        *(f"  - {{name: route-{number}, match: {json.dumps(path)}, to: origin}}" for number, path in enumerate(paths)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ MIB = 1024 * 1024
 
 
 class Upstream:
-    """`/` a small JSON answer, `/download` 1 MiB from a file, `/upload` reads the body whole and answers, `/echo` what it saw."""
+    """`/` a small JSON answer, `/download` 1 MiB of a file, `/upload` reads the body whole, `/echo` what it saw."""
 
     def __init__(self, directory: Path, core: int) -> None:
         directory.mkdir()
@@ -16,9 +16,7 @@ class Upstream:
         (directory / "download").write_bytes(bytes(range(256)) * (MIB // 256))
         config = directory / "nginx.conf"
         config.write_text(_config(directory, self.port))
-        self._process = Process(
-            ["nginx", "-p", str(directory), "-c", str(config)], directory / "output.log", core=core
-        )
+        self._process = Process(["nginx", "-p", str(directory), "-c", str(config)], directory / "output.log", core=core)
         self._process.wait_listening(self.port)
 
     def stop(self) -> None:
