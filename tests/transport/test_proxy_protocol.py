@@ -74,7 +74,7 @@ def test_every_cut_waits_and_the_whole_is_read(header: bytes, peer: str | None) 
     ],
 )
 def test_everything_else_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="the PROXY |a PROXY "):
+    with pytest.raises(ValueError, match=r"the PROXY |a PROXY "):
         parse(data)
 
 
