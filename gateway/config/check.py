@@ -57,7 +57,7 @@ def check_listeners(checked: Checked) -> None:
     """Each address once, the admin address guarded, one policy of client certificates for one listener."""
     seen: dict[str, KeyPath] = {}
     for index, listen in enumerate(checked.config.listen):
-        path: KeyPath = ("listen", index) if len(checked.config.listen) > 1 else ("listen",)
+        path: KeyPath = ("listen", index)
         name = str(listen.address)
         if name in seen:
             checked.fault((*path, "address"), f"{name} is listened on already, at {checked.place(seen[name])}")

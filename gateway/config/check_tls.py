@@ -6,44 +6,40 @@ from pathlib import Path
 from gateway.config.build import resolve
 from gateway.config.check import Checked
 from gateway.config.lines import KeyPath
+from gateway.config.model_upstream import Upstream
 from gateway.config.types import reason
 
 
 def check_certificates(checked: Checked, directory: Path) -> None:
     """Every file of every `tls:`; a file that several name is reported once for each."""
-    listeners = checked.config.listen
-    for index, listen in enumerate(listeners):
-        path: KeyPath = (
-            ("listen", index, "tls") if len(listeners) > 1 or _is_list(checked, ("listen",)) else ("listen", "tls")
-        )
+    for index, listen in enumerate(checked.config.listen):
         for number, tls in enumerate(listen.tls):
-            place = (*path, number) if _is_list(checked, path) else path
-            _check_pair(checked, place, tls.cert, tls.key, directory)
-            _check_ca(checked, (*place, "client_ca"), tls.client_ca, directory)
-    seen: set[tuple[str, str, str]] = set()
+            path: KeyPath = ("listen", index, "tls", number)
+            _check_pair(checked, path, tls.cert, tls.key, directory)
+            _check_ca(checked, (*path, "client_ca"), tls.client_ca, directory)
+    seen: set[tuple[KeyPath, str, str]] = set()
     for name, upstream in checked.config.upstreams.items():
-        settings = upstream.tls
-        files = (settings.ca, settings.cert, settings.key)
-        if files in seen:
-            continue
-        seen.add(files)
-        own = "tls" in upstream.model_fields_set
-        path = ("upstreams", name, "tls") if own else ("defaults", "upstream", "tls")
-        _check_ca(checked, (*path, "ca"), settings.ca, directory)
-        if bool(settings.cert) != bool(settings.key):
-            checked.fault(path, "cert and key go together", f"add `{'key' if settings.cert else 'cert'}`")
-        elif settings.cert:
-            _check_pair(checked, path, settings.cert, settings.key, directory)
+        _check_upstream(checked, name, upstream, directory, seen)
 
 
-def _is_list(checked: Checked, path: KeyPath) -> bool:
-    value: object = checked.root
-    for part in path:
-        if isinstance(value, dict):
-            value = value.get(str(part))
-        elif isinstance(value, list) and isinstance(part, int):
-            value = value[part]
-    return isinstance(value, list)
+def _check_upstream(
+    checked: Checked, name: str, upstream: Upstream, directory: Path, seen: set[tuple[KeyPath, str, str]]
+) -> None:
+    """Files that come from `defaults` are reported there, and once."""
+    tls = upstream.tls
+    own = tls.model_fields_set if "tls" in upstream.model_fields_set else ()
+
+    def path(*keys: str) -> KeyPath:
+        return ("upstreams", name, "tls") if set(keys) & set(own) else ("defaults", "upstream", "tls")
+
+    ca, pair = (path("ca"), tls.ca, ""), (path("cert", "key"), tls.cert, tls.key)
+    if ca not in seen:
+        _check_ca(checked, (*ca[0], "ca"), tls.ca, directory)
+    if pair not in seen and bool(tls.cert) != bool(tls.key):
+        checked.fault(pair[0], "cert and key go together", f"add `{'key' if tls.cert else 'cert'}`")
+    elif pair not in seen and tls.cert:
+        _check_pair(checked, pair[0], tls.cert, tls.key, directory)
+    seen |= {ca, pair}
 
 
 def _check_pair(checked: Checked, path: KeyPath, cert: str, key: str, directory: Path) -> None:
@@ -61,21 +57,19 @@ def _check_pair(checked: Checked, path: KeyPath, cert: str, key: str, directory:
         # An empty password makes OpenSSL fail for an encrypted key where it would ask at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_path, key_path, password="")
     except ssl.SSLError as error:
-        checked.fault((*path, *_blamed(error)), _explained(error, cert_path, key_path))
+        blamed, why = _explained(error, cert_path, key_path)
+        checked.fault((*path, blamed), why)
     except OSError as error:
         checked.fault((*path, "cert"), f"cannot read {cert_path}: {reason(error)}")
 
 
-def _blamed(error: ssl.SSLError) -> tuple[str]:
-    return ("key",) if error.reason in ("KEY_VALUES_MISMATCH", "BAD_DECRYPT", "KEY_TYPE_MISMATCH") else ("cert",)
-
-
-def _explained(error: ssl.SSLError, cert: str, key: str) -> str:
+def _explained(error: ssl.SSLError, cert: str, key: str) -> tuple[str, str]:
+    """Which of the two is at fault, and how."""
     if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-        return f"{key} is not the key of the certificate {cert}"
+        return "key", f"{key} is not the key of the certificate {cert}"
     if "ENCRYPTED" in _text(key):
-        return f"{key} has a passphrase, which nobody could type in; store it without"
-    return f"{cert} and {key} cannot be used: {(error.reason or 'not PEM').lower().replace('_', ' ')}"
+        return "key", f"{key} has a passphrase, which nobody could type in; store it without"
+    return "cert", f"{cert} and {key} cannot be used: {(error.reason or 'not PEM').lower().replace('_', ' ')}"
 
 
 def _check_ca(checked: Checked, path: KeyPath, ca: str, directory: Path) -> None:

@@ -87,22 +87,28 @@ class Found:
     path: KeyPath
     mark: Mark | None
     value: Value
+    whole: bool
+    """True if the path led to its end."""
 
 
 def locate(root: Value, path: KeyPath) -> Found:
-    """Follow `path`; it stops where the file is shorter (a short form, a missing key)."""
+    """Follow `path`, also through short forms: an item for a list, a list for the mapping around it."""
     mark: Mark | None = None
     value = root
-    for depth, part in enumerate(path):
+    written: list[str | int] = []
+    for part in path:
         if isinstance(value, Map) and part in value.marks:
             mark = value.marks[str(part)]
             value = value[str(part)]
         elif isinstance(value, Seq) and isinstance(part, int) and part < len(value):
             mark = value.marks[part]
             value = value[part]
+        elif isinstance(value, (Map, Seq)) and isinstance(part, int) != isinstance(value, Seq):
+            continue
         else:
-            return Found(path[:depth], mark, value)
-    return Found(path, mark, value)
+            return Found(tuple(written), mark, value, False)
+        written.append(part)
+    return Found(tuple(written), mark, value, True)
 
 
 def path_text(path: KeyPath) -> str:

@@ -66,18 +66,18 @@ def _load(path: Path, environment: Mapping[str, str]) -> Loaded:
 
 def _validated(root: Map, source: Source, directory: Path, problems: list[Problem]) -> Checked | None:
     """The model of what is right in `root`; what is wrong is left out of it and added to `problems`."""
-    context = {"directory": directory}
+    given = {"directory": directory}
     if problems:
         root.setdefault("routes", Seq())  # they may stand where nothing could be read
     try:
-        config = Config.model_validate(root, context=context)
+        config = Config.model_validate(root, context=given)
         refused: set[KeyPath] = set()
     except ValidationError as error:
         known = {problem.place for problem in problems}
         problems += [problem for problem in problems_of(error, Config, root, source) if problem.place not in known]
         refused = {_unit(item["loc"]) for item in error.errors(include_url=False, include_input=False)}
         try:
-            config = Config.model_validate(_without(root, refused), context=context)
+            config = Config.model_validate(_without(root, refused), context=given)
         except ValidationError:
             return None
     upstreams = root.get("upstreams")

@@ -197,7 +197,7 @@ def _body(value: Any, _: object) -> Any:
         return value
     if isinstance(value, str):
         return value
-    raise wrong_kind(value, "text, or a mapping or list to be sent as JSON")
+    raise wrong_kind(value, "text, or a mapping or list to be sent as JSON", quotable=True)
 
 
 class Respond(Model):

@@ -28,7 +28,7 @@ from gateway.upstreams.settings import TargetSettings, TimeoutSettings
 _TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
 _BALANCE = BalanceSettings()
 
-_URL = re.compile(r"(https?|dns)://([^/?#@]*)(.*)", re.DOTALL).fullmatch
+_URL = re.compile(r"(https?|dns)://([^/?#]*)(.*)", re.DOTALL).fullmatch
 _AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]]*))(?::(.*))?", re.DOTALL).fullmatch
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*\.?").fullmatch
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -45,24 +45,23 @@ def parse_target(url: str) -> TargetSettings:
     if not found:
         raise _not_a_url(url)
     scheme, authority, rest = found.groups()
-    if rest not in ("", "/") or "@" in rest:
-        raise fault(
-            "a target is an address without a path", hint=f"write {scheme}://{authority}; `rewrite:` changes paths"
-        )
+    if "@" in authority:
+        raise fault("a target has no user name", hint="set a header: headers: {request: {set: {authorization: ...}}}")
+    if rest not in ("", "/"):
+        hint = f"write {scheme}://{authority}; `rewrite:` changes paths"
+        raise fault("a target is an address without a path", hint=hint)
     parts = _AUTHORITY(authority)
     host = parts and (parts[1] or parts[2])
     if not parts or not host or not (parts[1] or _HOST_NAME(host)):
         raise ValueError(f"{authority[:80]!r} is not a host with a port")
     port = _port(parts[3], scheme, host)
-    return TargetSettings(host, port, tls=scheme == "https", dns=scheme == "dns")
+    return TargetSettings(host.lower(), port, tls=scheme == "https", dns=scheme == "dns")
 
 
 def _not_a_url(url: str) -> Exception:
-    scheme, colon, rest = url.partition("://")
+    scheme, colon, _ = url.partition("://")
     if not colon:
         return fault("a target begins with http://, https://, dns:// or unix:", hint=f"write http://{url[:80]}")
-    if "@" in rest:
-        return fault("a target has no user name", hint="set a header: headers: {request: {set: {authorization: ...}}}")
     hint = did_you_mean(scheme, ("http", "https", "dns"))
     return fault(f"{scheme[:20]}:// is not a scheme of targets (http://, https://, dns://, unix:)", hint=hint)
 

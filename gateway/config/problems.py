@@ -85,7 +85,7 @@ class ConfigError(Exception):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean orders?`, or nothing when no known name is near."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6) if len(word) < 100 else []
+    near = get_close_matches(word, known, n=1, cutoff=0.7) if len(word) < 100 else []
     return f"did you mean {near[0]}?" if near else ""
 
 

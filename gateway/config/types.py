@@ -25,7 +25,7 @@ from gateway.core.address import Address, parse_address
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
 _FIELD_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?").fullmatch
-_NO_CONTEXT = {"directory": Path()}
+_HERE = {"directory": Path()}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}").fullmatch
 
 
@@ -46,7 +46,7 @@ class Checked:
 
     def __get_pydantic_core_schema__(self, _type: Any, _handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(
-            lambda value, info: self.check(value, (info.context or _NO_CONTEXT)["directory"])
+            lambda value, info: self.check(value, (info.context or _HERE)["directory"])
         )
 
     def __get_pydantic_json_schema__(self, _schema: Any, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -95,23 +95,26 @@ def text(check: Callable[[str], Any], what: str, example: str) -> Checked:
 
     def checked(value: Any, _: Path) -> Any:
         if not isinstance(value, str):
-            raise wrong_kind(value, what)
+            raise wrong_kind(value, what, quotable=True)
         try:
             return check(value)
+        except PydanticCustomError:
+            raise
         except ValueError as error:
             raise fault(str(error)) from None
 
     return Checked(checked, {"type": "string", "examples": [example]})
 
 
-def wrong_kind(value: Any, wanted: str) -> PydanticCustomError:
-    """`needs {wanted}; this is ...`, with the cure for the usual slip."""
+def wrong_kind(value: Any, wanted: str, *, quotable: bool = False) -> PydanticCustomError:
+    """`needs {wanted}; this is ...`, with the cure for the usual slip; `quotable` where any text will do."""
     if isinstance(value, dict) and len(value) == 1 and next(iter(value.values())) is None:
         word = f"{{{next(iter(value))}}}"
         return fault(f"needs {wanted}; without quotes {word} is a mapping", hint=f'quote it: "{word}"')
     if isinstance(value, (bool, int, float)):
         shown = str(value).lower() if isinstance(value, bool) else str(value)
-        return fault(f"needs {wanted}; {shown} is {kind_of(value)}", hint=f'quote it if it is text: "{shown}"')
+        hint = f'quote it if it is text: "{shown}"' if quotable else ""
+        return fault(f"needs {wanted}; {shown} is {kind_of(value)}", hint=hint)
     return fault(f"needs {wanted}; this is {kind_of(value)}")
 
 
@@ -168,7 +171,7 @@ def header_value(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise wrong_kind(value, "the value of a header")
+        raise wrong_kind(value, "the value of a header", quotable=True)
     if not _FIELD_VALUE(value):
         raise fault("a header's value is printable ASCII without blanks at its ends")
     return value
@@ -216,7 +219,7 @@ def reason(error: OSError) -> str:
 
 def _not_empty(value: Any) -> str:
     if not isinstance(value, str):
-        raise wrong_kind(value, "text")
+        raise wrong_kind(value, "text", quotable=True)
     if not value or "\0" in value:
         raise fault("has a NUL" if value else "is empty", hint="remove the key or give it a value")
     return value

@@ -69,8 +69,8 @@ def format_duration(seconds: float) -> str:
     """The shortest spelling, such as `250ms` or `1m`."""
     for unit in ("d", "h", "m", "s"):
         if seconds >= _DURATION_UNITS[unit] and seconds % _DURATION_UNITS[unit] == 0:
-            return f"{seconds / _DURATION_UNITS[unit]:g}{unit}"
-    return f"{seconds * 1000:g}ms" if seconds else "0s"
+            return f"{seconds / _DURATION_UNITS[unit]:.15g}{unit}"
+    return f"{round(seconds * 1000, 6):.15g}ms" if seconds else "0s"
 
 
 def format_size(size: int) -> str:

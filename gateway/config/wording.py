@@ -25,6 +25,8 @@ def problems_of(error: ValidationError, model: type[BaseModel], root: Value, who
         hint = did_you_mean(str(key), known_keys(model, tuple(parent)))
         if hint:
             meant.add((*parent, hint.removeprefix("did you mean ").removesuffix("?")))
+        elif item["input"] is None and set(str(key)) & set("/ "):
+            hint = "inside {...} a comma ends a value; quote the whole of it"
         found = locate(root, item["loc"])
         problems.append(Problem(_key_place(found, whole), path_text(found.path), "unknown key", hint))
     for item in errors:
@@ -74,10 +76,10 @@ def _problem(item: dict[str, Any], root: Value, whole: Source) -> Problem:
     if item["type"] == "missing":
         return _missing(found, path, whole)
     key = path_text(found.path)
-    if item["input"] is None and found.path == path and not of_key:
+    if item["input"] is None and found.whole and not of_key:
         message = "has no value"
         return Problem(_key_place(found, whole), key, message, "give it one, or remove the key")
-    message, hint = _fault(item, path if found.path == path else ())
+    message, hint = _fault(item, found.path)
     place = _key_place(found, whole) if of_key else _value_place(found, whole)
     return Problem(place, key, message, hint)
 
