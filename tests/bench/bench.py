@@ -14,8 +14,8 @@ from pathlib import Path
 
 from certs import Certificates, make_certificates
 from generators import LOAD_CORE, Answers, wrk
-from processes import BenchError, CpuMeter, memory, tree
-from proxies import PEERS, Gateway, Proxy, make_site, peer, python
+from processes import BenchError, CpuMeter, core_seconds, memory, tree
+from proxies import PEERS, PROXY_CORE, Gateway, Proxy, make_site, peer, python
 from upstream import Upstream
 
 Figures = dict[str, float]
@@ -67,9 +67,11 @@ class Bench:
         """Cost and speed of a proxy while the generator runs."""
         proxy.check_alive()
         with self._profiled(proxy):
-            meter = CpuMeter(proxy.pid)
+            meter, core, began = CpuMeter(proxy.pid), core_seconds(PROXY_CORE), time.monotonic()
             answers = generate()
             cpu_s = meter.seconds()
+            others_s = core_seconds(PROXY_CORE) - core - cpu_s
+            wall_s = time.monotonic() - began
         proxy.truncate_log()
         if not answers.count:
             raise BenchError(f"{proxy.name} answered nothing")
@@ -80,6 +82,7 @@ class Bench:
             "p99_ms": answers.p99_ms,
             "rss_mb": memory(proxy.pid).rss / 1e6,
             "errors": answers.errors,
+            "others_pct": max(0.0, others_s / wall_s * 100),
         }
 
     def half_peak(self) -> float:
