@@ -1,3 +1,6 @@
 """Floodgate: a hybrid asyncio + thread-pool API gateway."""
 
 __version__ = "0.1.0"
+
+compiled: bool = not __file__.endswith(".py")
+"""Whether the modules of the request path run as machine code; pyproject.toml says how to build that."""

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import click
 
-from gateway import __version__
+from gateway import __version__, compiled
 
 COMMANDS = {
     "run": "gateway.runtime.commands:run",
@@ -44,7 +44,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(__version__, prog_name="gateway")
+@click.version_option(f"{__version__} ({'compiled' if compiled else 'pure Python'})", prog_name="gateway")
 def main() -> None:
     """Floodgate: a reverse proxy and API gateway.
 
