@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ def test_image_copies_what_exists_and_is_sent() -> None:
     sources = {source for copy in copies for source in copy.split()}
     assert sources == sent
     assert all((ROOT / source).exists() for source in sources)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    hooks = {hook["path"] for hook in wheel.get("hooks", {}).values()}
+    assert {"pyproject.toml", "LICENSE", project["project"]["readme"], *wheel["packages"], *hooks} <= sources
 
 
 def test_image_runs_as_a_user_who_is_not_root(cluster: dict[str, Any]) -> None:
