@@ -112,10 +112,13 @@ class Acceptor:
         self._highest_fd = highest_fd
         self._timer: asyncio.TimerHandle | None = None
         self._held = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.handshaking = 0
-        """Connections under TLS handshake or waiting for their PROXY header: no protocol knows them yet."""
+        self._pending: set[asyncio.Future[Any]] = set()
         self.state = "stopped"
+
+    @property
+    def handshaking(self) -> int:
+        """Connections under TLS handshake or waiting for their PROXY header: no protocol knows them yet."""
+        return len(self._pending)
 
     def start(self) -> None:
         self._listen()
@@ -155,7 +158,7 @@ class Acceptor:
         room = self._admission.room()
         for taken in range(BATCH):
             try:
-                fd, address = self._accept()
+                fd, _ = self._accept()
             except BlockingIOError:
                 return taken
             except OSError as error:
@@ -163,7 +166,7 @@ class Acceptor:
                     return 0
                 continue
             if taken < room:
-                self._connect(fd, address)
+                self._connect(fd)
             else:
                 self._refuse(fd)
             if fd > self._highest_fd:
@@ -204,50 +207,48 @@ class Acceptor:
         else:
             self._timer = self._loop.call_later(PAUSE_S, self._look)
 
-    def _connect(self, fd: int, address: Any) -> None:
+    def _connect(self, fd: int) -> None:
         if self._proxy_protocol:
-            self._spawn(self._behind_proxy(fd))
-        elif self._tls is not None:
-            self._spawn(self._handshake(fd, self._make_protocol))
+            task = self._loop.create_task(self._behind_proxy(fd))
+            self._pending.add(task)
+            task.add_done_callback(self._pending.discard)
         else:
-            self._drive(fd, self._loop.connect_accepted_socket(self._make_protocol, self._stand_in(fd)))
+            self._begin(fd, self._make_protocol)
 
-    def _stand_in(self, fd: int) -> Any:
-        return _Accepted(fd, self._family)
-
-    def _drive(self, fd: int, coroutine: Any) -> None:
-        """Run `connect_accepted_socket` without a task: it waits once, for `connection_made`."""
+    def _begin(self, fd: int, make_protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Run `connect_accepted_socket` without a task: it waits once, for `connection_made` or the handshake."""
+        accepted: Any = _Accepted(fd, self._family)
+        coroutine: Any
+        if self._tls is None:
+            coroutine = self._loop.connect_accepted_socket(make_protocol, accepted)
+        else:
+            coroutine = self._loop.connect_accepted_socket(
+                make_protocol,
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake_s,
+                ssl_shutdown_timeout=SHUTDOWN_S,
+            )
         try:
             waiter = coroutine.send(None)
         except Exception:
             os.close(fd)
             _log.exception("a connection could not be set up")
             return
-        waiter.add_done_callback(partial(_finish, coroutine))
+        if self._tls is not None:
+            self._pending.add(waiter)
+        waiter.add_done_callback(partial(self._made, coroutine))
 
-    def _spawn(self, coroutine: Any) -> None:
-        self.handshaking += 1
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._spawned)
-
-    def _spawned(self, task: "asyncio.Task[None]") -> None:
-        self.handshaking -= 1
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            _log.error("a connection could not be set up", exc_info=error)
-
-    async def _handshake(self, fd: int, make_protocol: Callable[[], asyncio.Protocol]) -> None:
+    def _made(self, coroutine: Generator[Any, None, Any], waiter: "asyncio.Future[Any]") -> None:
+        self._pending.discard(waiter)
         try:
-            await self._loop.connect_accepted_socket(
-                make_protocol,
-                self._stand_in(fd),
-                ssl=self._tls,
-                ssl_handshake_timeout=self._handshake_s,
-                ssl_shutdown_timeout=SHUTDOWN_S,
-            )
+            coroutine.send(None)
+        except (StopIteration, asyncio.CancelledError):
+            pass
         except OSError as error:
             self._events.handshake_failed(handshake_error(error))
+        except Exception:
+            _log.exception("a connection could not be set up")
 
     async def _behind_proxy(self, fd: int) -> None:
         try:
@@ -256,15 +257,11 @@ class Acceptor:
             os.close(fd)
             self._events.rejected("proxy_protocol")
             _log.debug("no PROXY header: %s", error)
-            return
         except BaseException:
             os.close(fd)
             raise
-        make_protocol = partial(self._make_protocol, peer)
-        if self._tls is not None:
-            await self._handshake(fd, make_protocol)
         else:
-            self._drive(fd, self._loop.connect_accepted_socket(make_protocol, self._stand_in(fd)))
+            self._begin(fd, partial(self._make_protocol, peer))
 
     def _refuse(self, fd: int) -> None:
         self._events.rejected("connection_limit")
@@ -281,17 +278,8 @@ class Acceptor:
     def close(self) -> None:
         """Stop without taking what is queued, and give up the handshakes under way."""
         self._unlisten("stopped")
-        for task in self._tasks:
-            task.cancel()
+        for pending in list(self._pending):
+            pending.cancel()
 
     def __repr__(self) -> str:
         return f"<Acceptor fd={self._fd} {self.state} handshaking={self.handshaking}>"
-
-
-def _finish(coroutine: Generator[Any, None, Any], _: Any) -> None:
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        pass
-    except Exception:
-        _log.exception("a connection could not be set up")

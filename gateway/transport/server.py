@@ -429,6 +429,9 @@ class ServerConnection(Outgoing):
         self._body_seen += len(piece)
         if end:
             self._decoder = None
+            if not self._keep_alive:
+                self._close()
+                return
             self._become_idle(self._now())
             if rest:
                 self._read_head(rest)
@@ -612,7 +615,9 @@ class ServerConnection(Outgoing):
         """Cut the connection: the client must see that the answer is not whole."""
         if self._state == CLOSED:
             return
-        self.sink = None
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.on_client_gone()
         self._end_exchange(reason)
         self._state = CLOSED
         self.unsent = b""

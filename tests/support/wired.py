@@ -179,7 +179,7 @@ class _Loop:
     ) -> tuple[ByteWire, asyncio.Protocol]:
         wired = self._wired
         await wired.dial_gate.wait()
-        if wired.refused:
+        if wired.refused or wired.refuses(host):
             raise ConnectionRefusedError(111, "Connection refused")
         protocol = factory()
         wire = ByteWire(self, protocol, (host, port))
@@ -199,6 +199,7 @@ class Wired:
         """Connections that the gateway opened, in order."""
         self.on_upstream: Callable[[ByteWire], None] = lambda wire: None
         self.refused = False
+        self.refuses: Callable[[str], bool] = lambda host: False
         self.dial_gate = asyncio.Event()
         """Cleared: no connection to an upstream comes about."""
         self.dial_gate.set()
