@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -39,7 +40,8 @@ class AdminThread:
             self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)  # of this thread alone
+        with suppress(OSError):  # some sandboxes forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)  # of this thread alone
         self._loop.set_exception_handler(_tell)
         self._loop.run_until_complete(self._serve())
         self._loop.close()

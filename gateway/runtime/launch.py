@@ -10,8 +10,10 @@ from gateway.runtime.control import Control, Start
 from gateway.runtime.interpreter import command, environment
 
 WORKER = "gateway.runtime.worker"
-MALLOC = {"MALLOC_ARENA_MAX": "2"}
-"""glibc makes eight arenas a core, one for each thread that allocates; none of them gives memory back."""
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
+"""glibc makes eight arenas a core, one for each thread that allocates; none of them gives memory back.
+Its mmap and trim thresholds were measured too: no effect beyond noise on 1 MiB bodies, handshakes, new connections.
+"""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Launcher:
                 command(self._module, str(theirs.fileno())),
                 pass_fds=(theirs.fileno(), self._settings, self._memory, *self._sockets),
                 stdin=subprocess.DEVNULL,
-                env=environment(MALLOC),
+                env=environment(ENVIRONMENT),
                 process_group=0,
             )
         control.send(Start(slot, self._slots, self._settings, self._memory, self._sockets))

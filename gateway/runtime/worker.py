@@ -151,7 +151,10 @@ class Worker:
 
     def _count(self) -> int:
         """Client connections, those included that no protocol knows yet."""
-        return self._gateway.connections + sum(acceptor.handshaking for acceptor in self._acceptors)
+        count = self._gateway.connections
+        for acceptor in self._acceptors:
+            count += acceptor.handshaking
+        return count
 
     def _tick(self) -> None:
         now = monotonic()
@@ -162,11 +165,13 @@ class Worker:
         slot.heartbeat = now
         slot.connections = self._count()
         slot.buffered = self._gateway.buffered.value
-        self._ticks += 1
-        if self._ticks % FLUSH_TICKS == 0:
-            signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
-            self._registry.flush(now)
-        self._gateway.tick(now)
+        try:
+            self._gateway.tick(now)
+        finally:
+            self._ticks += 1
+            if self._ticks % FLUSH_TICKS == 0:
+                signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
+                self._registry.flush(now)
         if self._access_log is not None:
             self._access_log.hand_over()
 

@@ -148,7 +148,7 @@ class Gateway:
         assert code == 200, body
         return {name: float(value) for name, value in _SAMPLE.findall(body)}
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum over all series of `name` that have these labels."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(
