@@ -1,5 +1,6 @@
 """What every balancer of the registry promises."""
 
+import gc
 import random
 from collections import Counter
 
@@ -114,15 +115,16 @@ def test_targets_that_come_and_go_leave_nothing_behind(kind: str) -> None:
     for number in range(12_000):
         pair = (Target(f"a{number}", weight=2), Target(f"b{number}"))
         assert balancer.pick(pair, "key", 0.0) in pair
-    held = [value for part in vars(balancer).values() for value in containers(part)]
+    held = containers(balancer, depth=3)
+    assert len(held) > 0
     assert all(len(value) <= 4096 for value in held)
 
 
-def containers(part: object) -> list[dict[object, object] | list[object]]:
-    slots = [getattr(part, name) for name in getattr(type(part), "__slots__", ())]
-    return [
-        value for value in (part, *slots, *getattr(part, "__dict__", {}).values()) if isinstance(value, dict | list)
-    ]
+def containers(part: object, depth: int) -> list[dict[object, object] | list[object]]:
+    """What `part` and its parts hold, wherever it keeps them."""
+    inner = [each for each in gc.get_referents(part) if not isinstance(each, type)] if depth else []
+    found = [value for each in inner for value in containers(each, depth - 1)]
+    return [part, *found] if isinstance(part, dict | list) else found
 
 
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
