@@ -22,7 +22,7 @@ from gateway.upstreams.upstream import Upstream
 from gateway.wire.chunked import LAST_CHUNK, encode_chunk
 from gateway.wire.fields import CHUNKED, Fields
 from gateway.wire.head import RequestHead, ResponseHead
-from gateway.wire.hops import lines_of, request_fields, response_fields, trailer_lines
+from gateway.wire.hops import lines_of, max_forwards_line, request_fields, response_fields, trailer_lines
 from gateway.wire.write import STATUS_LINES
 
 ATTEMPTS = 2
@@ -209,7 +209,7 @@ class Forward:
         if plan.request_edit is not None:
             lines = plan.request_edit.apply(lines)
         host = head.authority if plan.host == "pass" else plan.host
-        if host == "upstream" or not host:
+        if plan.host == "upstream" or not host:
             host = attempt.target.key
         target = plan.target_of(call)
         data = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
@@ -219,12 +219,13 @@ class Forward:
             self.connection.resume_reading()
 
     def _hop_lines(self, head: RequestHead) -> str:
-        """Our own hop-by-hop fields, where the client asked for an upgrade or for trailers."""
+        """What this hop says itself, where the client asked for an upgrade or for trailers, or counts hops."""
+        lines = max_forwards_line(head.fields, head.method)
         protocol = head.fields.upgrade
         if protocol is not None and head.version == "HTTP/1.1" and protocol.lower() in self.plan.upgrades:
             self.upgrade = protocol.lower()
-            return f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
-        return "TE: trailers\r\nConnection: TE\r\n" if head.fields.wants_trailers else ""
+            return f"{lines}Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
+        return f"{lines}TE: trailers\r\nConnection: TE\r\n" if head.fields.wants_trailers else lines
 
     def _body_so_far(self) -> tuple[bytes, str]:
         """What is here of the body, framed, and the framing line it needs (Content-Length stands in the lines)."""

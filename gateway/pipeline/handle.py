@@ -163,7 +163,8 @@ class Pipeline:
         if call.method == "TRACE":
             self._refuse(call, GatewayError("method_not_allowed", "TRACE is not served here"), _ALLOW)
             return True
-        if call.path == "*" or call.head.fields.get("max-forwards") == "0":
+        hops = call.head.fields.get("max-forwards")
+        if call.path == "*" or (hops and not hops.strip("0")):
             self._count(call, self._unmatched)
             send_whole(call.connection, call, 204, f"Allow: {', '.join(_ALLOW)}\r\n", b"", self._now())
             return True

@@ -56,8 +56,8 @@ class RequestFields(Fields):
         self.expects = self.index.get("expect")
         self.upgrade = self.index.get("upgrade") if "upgrade" in self.connection else None
         self.wants_trailers = "trailers" in tokens(self.index.get("te", ""))
-        self.hop_lines = self.upgrade is not None or self.wants_trailers
-        """Whether the client asked for something that takes hop-by-hop fields of our own."""
+        self.hop_lines = self.upgrade is not None or self.wants_trailers or "max-forwards" in self.index
+        """Whether the client sent something that takes fields of our own to this hop."""
         self.forward: str | None = None
         """The lines that go to a target, made by whoever forwards first."""
 

@@ -15,7 +15,7 @@ _HOP_BY_HOP = frozenset(
     " http2-settings".split()
 )
 _KEPT_WHATEVER_CONNECTION_SAYS = frozenset("host content-length authorization cookie set-cookie date".split())
-_REBUILT = frozenset("forwarded x-real-ip x-request-id host expect x-request-timeout-ms".split())
+_REBUILT = frozenset("forwarded x-real-ip x-request-id host expect x-request-timeout-ms max-forwards".split())
 _NEVER_IN_TRAILERS = frozenset(
     "transfer-encoding content-length host cache-control expect max-forwards pragma range te authorization"
     " proxy-authorization proxy-authenticate www-authenticate set-cookie cookie content-encoding content-type"
@@ -45,6 +45,16 @@ def request_fields(fields: RequestFields) -> list[tuple[str, str, str]]:
         and not key.startswith(("x-forwarded-", "x-gateway-"))
         and (key not in fields.connection or key in _KEPT_WHATEVER_CONNECTION_SAYS)
     ]
+
+
+def max_forwards_line(fields: RequestFields, method: str) -> str:
+    """Max-Forwards as it goes on: one less with OPTIONS and TRACE, as it came with others (RFC 9110 7.6.2)."""
+    value = fields.index.get("max-forwards")
+    if value is None:
+        return ""
+    if method in ("OPTIONS", "TRACE") and value.isascii() and value.isdecimal() and len(value) <= 9:
+        value = str(max(int(value) - 1, 0))
+    return f"Max-Forwards: {value}\r\n"
 
 
 def response_fields(head: ResponseHead) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from gateway.wire.hops import (
     forwarding_lines,
     is_trusted,
     lines_of,
+    max_forwards_line,
     request_fields,
     response_fields,
     trailer_lines,
@@ -88,7 +89,7 @@ def test_what_the_gateway_says_itself_is_not_taken_from_clients(line: str) -> No
 
 
 def test_order_case_and_duplicates_cross() -> None:
-    lines = ["b: 1", "A: 2", "B: 3", "Via: 1.0 x", "Max-Forwards: 3"]
+    lines = ["b: 1", "A: 2", "B: 3", "Via: 1.0 x"]
     assert _request(*lines) == lines
     answered = ["set-cookie: a=b", "X: 1", "Set-Cookie: c=d"]
     assert _answer(*answered) == answered
@@ -105,6 +106,24 @@ def test_trailers_never_frame_route_or_authenticate() -> None:
     bad = ["Transfer-Encoding: chunked", "Content-Length: 1", "Host: a", "Authorization: x", "Set-Cookie: a=b", "TE: x"]
     assert _trailers("X-Sum: 1", *bad, "Server-Timing: a") == "X-Sum: 1\r\nServer-Timing: a\r\n"
     assert trailer_lines(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "line"),
+    [
+        ("OPTIONS", "3", "Max-Forwards: 2\r\n"),
+        ("TRACE", "1", "Max-Forwards: 0\r\n"),
+        ("OPTIONS", "0", "Max-Forwards: 0\r\n"),
+        ("OPTIONS", "x", "Max-Forwards: x\r\n"),
+        ("OPTIONS", "9" * 5000, f"Max-Forwards: {'9' * 5000}\r\n"),
+        ("GET", "3", "Max-Forwards: 3\r\n"),
+    ],
+)
+def test_hops_are_counted_for_options_and_trace(method: str, value: str, line: str) -> None:
+    fields = RequestFields(f"Host: a\r\nMax-Forwards: {value}\r\n\r\n", LIMITS)
+    assert max_forwards_line(fields, method) == line
+    assert _request(f"Max-Forwards: {value}") == []
+    assert max_forwards_line(RequestFields("Host: a\r\n\r\n", LIMITS), method) == ""
 
 
 def test_lines() -> None:
