@@ -81,6 +81,14 @@ def h2load_rate(url: str, log: Path, *, connections: int, seconds: float, rate: 
     return _h2load(url, log, [f"-c{connections}", f"-D{max(1, round(seconds))}", f"--rps={rate / connections:.3f}"])
 
 
+def h2load_steady(url: str, *, connections: int, seconds: float, rate: float, core: int) -> "subprocess.Popen[str]":
+    """The same for minutes, without a log, in the background; its summary comes on standard output."""
+    argv = ["taskset", "-c", str(core), "h2load", "--h1", "-t1", f"-c{connections}", f"-D{round(seconds)}"]
+    for name, value in HEADERS:
+        argv += ["-H", f"{name}: {value}"]
+    return subprocess.Popen([*argv, f"--rps={rate / connections:.3f}", url], stdout=subprocess.PIPE, text=True)
+
+
 def h2load_handshakes(url: str, log: Path, *, rate: int, seconds: float) -> Answers:
     """One request on each new connection, `rate` connections a second, each with a full TLS handshake.
 
