@@ -26,10 +26,10 @@ def test_a_name_is_listened_on_at_its_ipv4_address() -> None:
 
 
 def test_ipv6_leaves_the_port_to_ipv4() -> None:
-    six = open_socket(parse_address("[::]:0"))
-    four = open_socket(parse_address(f"0.0.0.0:{six.address.port}"))
-    four.close()
+    four = open_socket(parse_address("0.0.0.0:0"))
+    six = open_socket(parse_address(f"[::]:{four.address.port}"))
     six.close()
+    four.close()
 
 
 @pytest.mark.parametrize("held_on", ["127.0.0.1", "0.0.0.0"])
