@@ -37,13 +37,14 @@ def read_answers(data: bytes, *, methods: tuple[str, ...] = (), closed: bool = F
     final = 0
     while data:
         method = methods[final] if final < len(methods) else "GET"
-        answer, data = _read_answer(data, method, closed)
+        answer, data = read_answer(data, method, closed)
         found.append(answer)
         final += answer.status >= 200
     return found
 
 
-def _read_answer(data: bytes, method: str, closed: bool) -> tuple[Answer, bytes]:
+def read_answer(data: bytes, method: str, closed: bool) -> tuple[Answer, bytes]:
+    """The first answer in `data`, as far as it is here, and what stands behind it."""
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end:
         return Answer(0, (), head, whole=False), b""
