@@ -15,7 +15,7 @@ def hash_key(hash_on: Sequence[str]) -> Callable[[Call], str] | None:
         return None
     kind, _, name = wanted.partition(":")
     if kind == "path":
-        return lambda call: call.path
+        return lambda call: call.normal_path
     if kind == "header":
         return lambda call: call.head.fields.get(name.lower()) or call.client_ip
     if kind == "cookie":

@@ -268,7 +268,7 @@ def _target_of(answer: ForwardSettings) -> Callable[[Call], str]:
     rewrite = Rewrite(answer)
 
     def target_of(call: Call) -> str:
-        path = rewrite(call.path, call.match)
+        path = rewrite(call.normal_path, call.match)
         query = call.head.query
         return path if query is None else f"{path}?{query}"
 
