@@ -36,7 +36,8 @@ def parse_address(text: str, default_host: str = "0.0.0.0") -> Address:
         return Address(fd=int(text[3:]))
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdecimal()):
-        raise ValueError(f"an address needs a port, such as {text or default_host}:8080")
+        shown = f"{default_host}:{text}" if text.isdecimal() else f"{text or default_host}:8080"
+        raise ValueError(f"an address needs a port, such as {shown}")
     if not 0 <= int(port) <= 65535:
         raise ValueError(f"port {port} is out of range (0 to 65535)")
     if host.startswith("["):

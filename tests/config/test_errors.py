@@ -112,7 +112,7 @@ ONE_FAULT = [
     ("limits: {body: [1]}", "1:16: limits.body: needs a size, such as 512B, 64KiB or 10MiB"),
     ("access_log: {sample: 0.2}", "1:22: access_log.sample: a share needs a unit (%) (write `sample: 20%`)"),
     # addresses
-    ("listen: '8080'", "1:9: listen: an address needs a port, such as 8080:8080"),
+    ("listen: '8080'", "1:9: listen: an address needs a port, such as 0.0.0.0:8080"),
     (
         "listen: 8080",
         "1:9: listen: needs an address such as 0.0.0.0:8080, or a mapping with address; 8080 is a number",
