@@ -28,6 +28,8 @@ READ_AHEAD = 64 * 1024
 """Bytes of pipelined requests kept while an exchange is under way."""
 DISCARD_LIMIT = 256 * 1024
 """A request body that nobody wants is read up to this to keep the connection; beyond, the connection is closed."""
+UNKNOWN = 2**63 - 1
+"""Length of a body that nobody knows: longer than any."""
 LINGER_S = 2.0
 """How long a closed connection is still read, so that a reset does not destroy the answer (nginx: lingering_close)."""
 REQUESTS_PER_CALLBACK = 16
@@ -582,7 +584,7 @@ class ServerConnection(Outgoing):
         self._decoder = None
         self.expects_continue = False
         self._state = BODY
-        self._body_left = inf  # type: ignore[assignment]
+        self._body_left = UNKNOWN
         self.listener.handler.reject(self, error)
 
     # --- tunnels ------------------------------------------------------------------------------------------------
