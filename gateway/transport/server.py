@@ -9,8 +9,11 @@ goes on, since a paused socket shows neither FIN nor RST).
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
+from fcntl import ioctl
 from math import inf
+from termios import TIOCOUTQ
 from typing import Any, Protocol, cast
 
 from gateway.core.errors import GatewayError
@@ -177,7 +180,7 @@ class ServerConnection(Outgoing):
         self._resuming = False
         self._held = 0
         self._stalled_at = -1
-        """Bytes in the write buffer when the client was last seen slow; -1 while it is not."""
+        """Bytes that the client had not taken when it was last seen slow; -1 while it is not."""
 
     # --- the socket ---------------------------------------------------------------------------------------------
 
@@ -240,7 +243,8 @@ class ServerConnection(Outgoing):
             self.transport.set_write_buffer_limits(high=size)
 
     def pause_writing(self) -> None:
-        self._stalled_at = self._held = self.transport.get_write_buffer_size()
+        self._held = self.transport.get_write_buffer_size()
+        self._stalled_at = self._untaken()
         self.listener.buffered.add(self._held)
         self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
         if self.sink is not None:
@@ -665,12 +669,20 @@ class ServerConnection(Outgoing):
 
     def _check_progress(self, now: float) -> None:
         """Cut a client that took nothing of its answer since the last look."""
-        size = self.transport.get_write_buffer_size()
+        size = self._untaken()
         if size >= self._stalled_at:
             self.abort("client_closed")
             return
         self._stalled_at = size
         self._set_deadline(now + self.listener.settings.body_timeout_s)
+
+    def _untaken(self) -> int:
+        """What waits here and in the kernel: its buffer can feed a slow reader for minutes before it asks for more."""
+        size = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            size += int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        return size
 
     def _now(self) -> float:
         return self.listener.deadlines.clock()
