@@ -59,8 +59,6 @@ def _check_pair(checked: Checked, path: KeyPath, cert: str, key: str, directory:
     except ssl.SSLError as error:
         blamed, why = _explained(error, cert_path, key_path)
         checked.fault((*path, blamed), why)
-    except OSError as error:
-        checked.fault((*path, "cert"), f"cannot read {cert_path}: {reason(error)}")
 
 
 def _explained(error: ssl.SSLError, cert: str, key: str) -> tuple[str, str]:

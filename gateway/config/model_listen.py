@@ -9,13 +9,13 @@ from gateway.config.model_base import Model
 from gateway.config.problems import did_you_mean
 from gateway.config.settings import AdminSettings, LimitSettings, ShutdownSettings
 from gateway.config.types import (
-    Checked,
     Count,
     Duration,
     FilePath,
     ListenAddress,
     OneOrMany,
     PositiveSize,
+    Rule,
     Secret,
     Share,
     SizeOrOff,
@@ -225,5 +225,5 @@ def _workers(value: Any, _: object) -> int | str:
 
 
 Workers = Annotated[
-    int | str, Checked(_workers, {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}, lambda n: n)
+    int | str, Rule(_workers, {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]}, lambda n: n)
 ]

@@ -11,13 +11,13 @@ from pydantic_core import core_schema
 
 from gateway.config.model_base import Model
 from gateway.config.types import (
-    Checked,
     CommaList,
     DurationOrOff,
     HeaderName,
     HeaderValue,
     Name,
     OneOrMany,
+    Rule,
     Size,
     SizeOrOff,
     fault,
@@ -27,7 +27,6 @@ from gateway.config.types import (
     wrong_kind,
 )
 from gateway.config.units import UnitError, parse_share
-from gateway.core.json import dumps
 from gateway.decide.route.match import build_match, parse_host, parse_match, parse_method, parse_pattern
 from gateway.decide.route.settings import MatchSettings
 from gateway.pipeline.settings import BufferSettings, ForwardSettings, RedirectSettings, RespondSettings, RouteSettings
@@ -53,7 +52,7 @@ def _required(value: Any, _: object) -> str:
     return header_value(value)
 
 
-_ValueWanted = Annotated[str, Checked(_required, {"type": ["string", "integer"]})]
+_ValueWanted = Annotated[str, Rule(_required, {"type": ["string", "integer"]})]
 _QueryName = Annotated[str, Field(min_length=1, max_length=_QUERY_NAME_MAX)]
 
 
@@ -128,7 +127,7 @@ def _single_upstream(value: Any) -> Any:
     return value
 
 
-_Share = Annotated[Fraction, Checked(_share, {"type": "string", "pattern": r"^[0-9.]+%$"})]
+_Share = Annotated[Fraction, Rule(_share, {"type": "string", "pattern": r"^[0-9.]+%$"})]
 
 
 def whole_shares(to: dict[str, Fraction]) -> tuple[tuple[str, int], ...]:
@@ -189,13 +188,7 @@ class Buffer(Model):
 
 
 def _body(value: Any, _: object) -> Any:
-    if isinstance(value, (dict, list)):
-        try:
-            dumps(value)
-        except (TypeError, ValueError) as error:
-            raise fault(f"cannot be written as JSON: {error}") from None
-        return value
-    if isinstance(value, str):
+    if isinstance(value, (dict, list, str)):
         return value
     raise wrong_kind(value, "text, or a mapping or list to be sent as JSON", quotable=True)
 
@@ -207,7 +200,7 @@ class Respond(Model):
     short_schema: ClassVar[dict[str, Any] | None] = {"type": ["string", "integer"], "examples": ["pong", 204]}
 
     status: Annotated[int, Field(ge=200, le=599)] = Field(default=RespondSettings().status, description="Status code")
-    body: Annotated[Any, Checked(_body, {"type": ["string", "object", "array"]}, lambda body: body)] = Field(
+    body: Annotated[Any, Rule(_body, {"type": ["string", "object", "array"]}, lambda body: body)] = Field(
         default="", description="Text, or a mapping or list to be sent as JSON", examples=["pong"]
     )
     headers: dict[HeaderName, HeaderValue] = Field(
@@ -239,10 +232,10 @@ class Redirect(Model):
         description="URL or path; a trailing / takes on what the route's /* matched",
         examples=["https://shop.example.com/"],
     )
-    status: Annotated[
-        int, Checked(lambda value, _: _redirect_status(value), {"enum": [301, 302, 303, 307, 308]}, int)
-    ] = Field(
-        default=RedirectSettings("").status, description="301 | 302 | 303 | 307 | 308; the last two keep the method"
+    status: Annotated[int, Rule(lambda value, _: _redirect_status(value), {"enum": [301, 302, 303, 307, 308]}, int)] = (
+        Field(
+            default=RedirectSettings("").status, description="301 | 302 | 303 | 307 | 308; the last two keep the method"
+        )
     )
 
     @classmethod

@@ -8,12 +8,12 @@ from pydantic import Field
 from gateway.config.model_base import Model
 from gateway.config.problems import did_you_mean
 from gateway.config.types import (
-    Checked,
     Count,
     Duration,
     DurationOrOff,
     FilePath,
     OneOrMany,
+    Rule,
     Wait,
     fault,
     header_name,
@@ -145,7 +145,7 @@ _BALANCE_SCHEMA = {
         },
     ]
 }
-Balance = Annotated[BalanceSettings, Checked(_balance, _BALANCE_SCHEMA, lambda balance: balance.kind)]
+Balance = Annotated[BalanceSettings, Rule(_balance, _BALANCE_SCHEMA, lambda balance: balance.kind)]
 
 
 class Timeout(Model):

@@ -9,7 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from gateway.config.model import Config
 from gateway.config.model_route import UNSET
-from gateway.config.types import Checked
+from gateway.config.types import Rule
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 """Stands wherever a number, a word of a list or true/false does."""
@@ -56,7 +56,7 @@ def written_default(field: FieldInfo) -> Any:
     if default is PydanticUndefined or default in ("", [], {}, UNSET):
         return None
     for metadata in field.metadata:
-        if isinstance(metadata, Checked):
+        if isinstance(metadata, Rule):
             return metadata.show(default)
     plain = isinstance(default, (bool, int, str, list))
     return default if plain and not _has_models(default) else None

@@ -35,7 +35,7 @@ def fault(message: str, *, fix: str = "", hint: str = "") -> PydanticCustomError
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class Rule:
     """Metadata of an `Annotated` type: how a value is checked, and its JSON Schema."""
 
     check: Callable[[Any, Path], Any]
@@ -53,7 +53,7 @@ class Checked:
         return dict(self.schema)
 
 
-def _with_units(parse: Callable[[Any], Any], example: str, *, off: bool = False, positive: bool = False) -> Checked:
+def _with_units(parse: Callable[[Any], Any], example: str, *, off: bool = False, positive: bool = False) -> Rule:
     """A quantity with its unit; with `off`, that word gives None."""
 
     def check(value: Any, _: Path) -> Any:
@@ -70,7 +70,7 @@ def _with_units(parse: Callable[[Any], Any], example: str, *, off: bool = False,
     pattern, show = _UNITS[parse]
     quantity = {"type": "string", "pattern": pattern, "examples": [example]}
     schema = {"anyOf": [quantity, {"const": "off"}]} if off else quantity
-    return Checked(check, schema, lambda value: "off" if value is None else show(value))
+    return Rule(check, schema, lambda value: "off" if value is None else show(value))
 
 
 _UNITS: dict[Callable[[Any], Any], tuple[str, Callable[[Any], str]]] = {
@@ -90,7 +90,7 @@ Share = Annotated[float, _with_units(parse_share, "20%")]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-def text(check: Callable[[str], Any], what: str, example: str) -> Checked:
+def text(check: Callable[[str], Any], what: str, example: str) -> Rule:
     """A string that `check` turns into a value; its ValueError is the message."""
 
     def checked(value: Any, _: Path) -> Any:
@@ -103,7 +103,7 @@ def text(check: Callable[[str], Any], what: str, example: str) -> Checked:
         except ValueError as error:
             raise fault(str(error)) from None
 
-    return Checked(checked, {"type": "string", "examples": [example]})
+    return Rule(checked, {"type": "string", "examples": [example]})
 
 
 def wrong_kind(value: Any, wanted: str, *, quotable: bool = False) -> PydanticCustomError:
@@ -126,7 +126,7 @@ def kind_of(value: Any) -> str:
     return next((name for kind, name in kinds.items() if isinstance(value, kind)), "nothing")
 
 
-def one_of(*names: str) -> Checked:
+def one_of(*names: str) -> Rule:
     """One of a few words."""
 
     def check(value: Any, _: Path) -> str:
@@ -138,7 +138,7 @@ def one_of(*names: str) -> Checked:
         shown = str(value)[:40] if isinstance(value, (str, int, float)) else kind_of(value)
         raise fault(f"must be {known}; found {shown!r}", hint=did_you_mean(shown, names))
 
-    return Checked(check, {"enum": list(names)})
+    return Rule(check, {"enum": list(names)})
 
 
 def _network(text: str) -> str:
@@ -194,7 +194,7 @@ class OneOrMany:
         return {"anyOf": [many["items"], many]}
 
 
-def secret(check: Callable[[Any], str]) -> Checked:
+def secret(check: Callable[[Any], str]) -> Rule:
     """A value that may be kept in a file of its own: `{file: path}`, without the newline at its end."""
 
     def checked(value: Any, directory: Path) -> str:
@@ -209,7 +209,7 @@ def secret(check: Callable[[Any], str]) -> Checked:
             raise fault(f"{path} is not UTF-8 text") from None
 
     in_file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
-    return Checked(checked, {"anyOf": [{"type": ["string", "integer"]}, in_file | {"additionalProperties": False}]})
+    return Rule(checked, {"anyOf": [{"type": ["string", "integer"]}, in_file | {"additionalProperties": False}]})
 
 
 def reason(error: OSError) -> str:

@@ -55,9 +55,7 @@ def _inside(kind: Any, part: str | int) -> Any:
 
 
 def _bare(kind: Any) -> Any:
-    """Without Annotated and without None."""
-    while hasattr(kind, "__metadata__"):
-        kind = kind.__origin__
+    """Without None."""
     if get_origin(kind) in (Union, UnionType):
         kind = next(argument for argument in get_args(kind) if argument is not type(None))
     return kind

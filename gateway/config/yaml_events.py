@@ -69,10 +69,7 @@ class _Events(Reader, Scanner, Parser):
         return self._last_mark
 
     def peek(self, index: int = 0) -> str:
-        try:
-            return self.buffer[self.pointer + index]
-        except IndexError:
-            return "\0"
+        return self.buffer[self.pointer + index]
 
     def check_token(self, *choices: Any) -> bool:
         token = self.peek_token()

@@ -35,9 +35,9 @@ def test_a_wrong_config_ends_with_2_and_its_errors_on_standard_error(command: li
     done = gateway(*command, path, *(["/x"] if command == ["explain"] else []))
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
-        f"{path}:2:15: routes[0].respnd: unknown key (did you mean respond?)\n"
+        f"{path}:2:16: routes[0].respnd: unknown key (did you mean respond?)\n"
         "  2 |   - {match: /, respnd: 204}\n"
-        "    |               ^^^^^^\n"
+        "    |                ^^^^^^\n"
         "1 problem\n"
     )
 
@@ -81,6 +81,16 @@ def test_explain_of_what_nothing_takes(write: Write, tmp_path: Path) -> None:
         "route       none: 405 method_not_allowed, Allow: GET, HEAD",
         "near misses",
         "  r (c.yaml:3): method: takes GET",
+    ]
+
+
+def test_explain_of_a_redirect(write: Write) -> None:
+    path = write("routes: [{name: old, match: /old/*, redirect: /new/}]")
+    lines = gateway("explain", path, "/old/x").stdout.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["route", "old", f"({path}:1)"],
+        ["location", "/new/x"],
+        ["status", "308"],
     ]
 
 

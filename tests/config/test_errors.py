@@ -1,10 +1,14 @@
 """What is wrong with a config, in exact words."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from gateway.config.lines import Place, Source
 from gateway.config.load import ConfigError, load
 from gateway.config.problems import MAX_SHOWN, Problem
+from gateway.config.read import MAX_FILE_BYTES
 from tests.config.conftest import Faults, Write
 
 TAIL = "\nroutes: [{name: r, match: /, respond: 204}]\n"
@@ -50,6 +54,7 @@ YAML_FAULTS = [
         "a0: &a0 [0]\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 1000)),
         "c.yaml:40:12: a39[0]: nested deeper than 40 levels",
     ),
+    ("*x : 1", 'c.yaml:1:1: an alias cannot be a key (quote it, such as "*")'),
     ("%YAML 3.1\n---\na: 1", f"c.yaml:1:1: {SYNTAX}found incompatible YAML document (version 1.* is required)"),
 ]
 
@@ -99,6 +104,10 @@ ONE_FAULT = [
         "log: !!binary info",
         '1:6: log: the tag !!binary has no meaning here (text that begins with `!` is quoted: "!...")',
     ),
+    (
+        "log: !!map {level: info}",
+        '1:6: log: the tag !!map has no meaning here (text that begins with `!` is quoted: "!...")',
+    ),
     # units
     ("shutdown: {drain: 5}", "1:19: shutdown.drain: a duration needs a unit (ms, s, m, h or d) (write `drain: 5s`)"),
     (
@@ -111,6 +120,8 @@ ONE_FAULT = [
     ("limits: {line: big}", "1:16: limits.line: needs a size, such as 512B, 64KiB or 10MiB; found 'big'"),
     ("limits: {body: [1]}", "1:16: limits.body: needs a size, such as 512B, 64KiB or 10MiB"),
     ("access_log: {sample: 0.2}", "1:22: access_log.sample: a share needs a unit (%) (write `sample: 20%`)"),
+    ("limits: {line: 2000TiB}", "1:16: limits.line: a size is at most 1024TiB"),
+    ("shutdown: 999d", "1:11: shutdown: a duration is at most 366d"),
     # addresses
     ("listen: '8080'", "1:9: listen: an address needs a port, such as 0.0.0.0:8080"),
     (
@@ -157,7 +168,22 @@ ONE_FAULT = [
     ("include: nope.yaml", "1:10: include: cannot read nope.yaml: no such file or directory"),
     ("include: c.yaml", "1:10: include: c.yaml is read already (as the main file) (include each file once)"),
     ("include: 5", "1:10: include: needs text; this is a number"),
+    ("${NAME}: 1", "1:1: the environment variable NAME is not set (set it, or write ${NAME:-default})"),
     # upstreams
+    ("upstreams: {a: 'http://[::1'}", "1:16: upstreams.a: '[::1' is not a host with a port"),
+    ("upstreams: {a: 'http://h h'}", "1:16: upstreams.a: 'h h' is not a host with a port"),
+    (
+        "upstreams: {a: {targets: 'http://h', balance: 5}}",
+        "1:47: upstreams.a.balance: needs the name of a balancer, or {consistent_hash: header:x-user}; 5 is a number",
+    ),
+    (
+        "upstreams: {a: {targets: 'http://h', balance: {random: x}}}",
+        "1:47: upstreams.a.balance: unknown key 'random' (write a name, or {consistent_hash: header:x-user})",
+    ),
+    (
+        "upstreams: {a: {targets: 'http://h', balance: {consistent_hash: 'header:a b'}}}",
+        "1:47: upstreams.a.balance: 'a b' is not the name of a header",
+    ),
     ("upstreams: []", "1:12: upstreams: needs a mapping; this is a list"),
     (
         "upstreams: {'a b': 'http://h'}",
@@ -229,6 +255,20 @@ def test_one_fault(text: str, fault: str, faults: Faults) -> None:
 
 UPSTREAMS = "upstreams: {orders: http://h:1, stock: http://i:1}\nroutes:\n"
 ROUTE_FAULTS = [
+    (
+        "- {match: GET,PUT /a, to: orders}",
+        "3:11: routes[0].match: a match needs a path; perhaps GET /",
+        "3:15: routes[0].PUT /a: unknown key (inside {...} a comma ends a value; quote the whole of it)",
+    ),
+    (
+        "- {match: /, respond: {headers: {Transfer-Encoding: x}}}",
+        "3:34: routes[0].respond.headers.Transfer-Encoding: Transfer-Encoding is set by the gateway alone",
+    ),
+    (
+        "- {match: /, respond: {body: 5}}",
+        "3:30: routes[0].respond.body: needs text, or a mapping or list to be sent as JSON; 5 is a number "
+        '(quote it if it is text: "5")',
+    ),
     ("- {match: /}", "3:3: routes[0]: a route needs an answer (one of to, respond or redirect)"),
     ("- {to: orders}", "3:3: routes[0]: needs the key `match`"),
     ("- {match: /, respond: }", "3:14: routes[0].respond: has no value (give it one, or remove the key)"),
@@ -410,9 +450,10 @@ ROUTE_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "fault"), ROUTE_FAULTS)
-def test_a_fault_of_a_route(text: str, fault: str, faults: Faults) -> None:
-    assert faults(UPSTREAMS + text) == [f"c.yaml:{fault}"]
+@pytest.mark.parametrize("case", ROUTE_FAULTS)
+def test_a_fault_of_a_route(case: tuple[str, ...], faults: Faults) -> None:
+    text, *wanted = case
+    assert faults(UPSTREAMS + text) == [f"c.yaml:{fault}" for fault in wanted]
 
 
 def test_no_routes_is_an_error(faults: Faults) -> None:
@@ -516,3 +557,41 @@ def test_of_very_many_problems_the_first_are_shown(write: Write) -> None:
 def test_a_path_that_is_no_file(name: str, fault: str, tmp_path: "object") -> None:
     with pytest.raises(ConfigError, match=fault):
         load(f"{tmp_path}/{name}")
+
+
+def test_a_file_that_is_far_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(ConfigError, match="larger than 64 MiB; is it a config"):
+        load(path)
+
+
+def test_a_secret_that_is_no_text(write: Write, faults: Faults) -> None:
+    write(b"\xff", "secret")
+    (found,) = faults("admin: {token: {file: secret}}" + TAIL)
+    assert found == "c.yaml:1:16: admin.token: secret is not UTF-8 text"
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("upstreams: {idle: http://h}" + TAIL, "1:13: upstreams.idle: no route uses this upstream"),
+        (
+            "upstreams: {a: http://h}\nroutes: [{match: /, to: {a: 60%}}]",
+            "2:25: routes[0].to: the shares add up to 60% and are taken in proportion",
+        ),
+        (
+            "upstreams: {a: {targets: http://h, tls: {verify: false}}}\nroutes: [{match: /, to: a}]",
+            "1:36: upstreams.a.tls: no target speaks TLS (write https:// in its URL)",
+        ),
+    ],
+)
+def test_what_works_but_was_hardly_meant(text: str, warning: str, warnings: Callable[[str], list[str]]) -> None:
+    assert warnings(text) == [f"c.yaml:{warning}"]
+
+
+def test_an_old_version_of_yaml_is_refused(faults: Faults) -> None:
+    assert faults("%YAML 1.1\n---\nroutes: [{match: /, respond: 204}]") == [
+        "c.yaml:2:1: the config is YAML 1.2; remove the %YAML line"
+    ]

@@ -170,11 +170,13 @@ upstreams:
   a: dns://h:1
   b: {targets: http://h:1, timeout: {connect: 2s}}
 routes:
-  - {name: plain, match: /a, to: a}
+  - {name: plain, match: /a, to: a, host: "b.example:8080"}
   - {name: own, match: /b, to: b, timeout: 1s, headers: {request: {set: {x-b: "2"}}}}
 """,
     )
     plain, own = got.routes
+    assert isinstance(plain.answer, ForwardSettings)
+    assert plain.answer.host == "b.example:8080"
     assert (plain.timeout_s, own.timeout_s) == (9.0, 1.0)
     assert plain.request_headers == HeaderEdits((("x-a", "1"), ("x-b", "1")), ("x-c",))
     assert own.request_headers == HeaderEdits((("x-a", "1"), ("x-b", "2")), ("x-c",))
