@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from gateway.config.model import Config, Expect, Test
 from gateway.config.model_listen import Listen
-from gateway.config.model_route import Match, Route
+from gateway.config.model_match import Match
+from gateway.config.model_route import Route
 from gateway.config.model_upstream import Target, Upstream
 from gateway.config.scalars import resolve
 from gateway.config.schema import models_in, written_default
