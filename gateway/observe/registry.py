@@ -56,16 +56,18 @@ class Registry:
         if slot is not None:
             self._adopt(slot)
 
-    def counter(self, name: str, /, **labels: str) -> int:
+    # Not `name`: that is a label of some families, and compiled code takes it for the parameter in spite of the `/`.
+
+    def counter(self, metric: str, /, **labels: str) -> int:
         """Index of the counter's cell."""
-        return self._resolve(name, "counter", labels)
+        return self._resolve(metric, "counter", labels)
 
-    def gauge(self, name: str, /, **labels: str) -> int:
+    def gauge(self, metric: str, /, **labels: str) -> int:
         """Index of the gauge's cell."""
-        return self._resolve(name, "gauge", labels)
+        return self._resolve(metric, "gauge", labels)
 
-    def histogram(self, name: str, /, **labels: str) -> Histogram:
-        first = self._resolve(name, "histogram", labels)
+    def histogram(self, metric: str, /, **labels: str) -> Histogram:
+        first = self._resolve(metric, "histogram", labels)
         found = self._histograms.get(first)
         if found is None:
             found = self._histograms[first] = Histogram(self.cells, first)
