@@ -232,3 +232,11 @@ def test_routes_that_differ_do_not_tie(write: Write) -> None:
             )
         )
     )
+
+
+def test_many_routes_that_tie_are_each_told_once(faults: Faults) -> None:
+    count = 150
+    routes = "".join(f"- {{match: {{path: /, headers: {{x{n}: '1'}}}}, respond: 204}}\n" for n in range(count))
+    found = faults("routes:\n" + routes)
+    assert len(found) == count - 1
+    assert all("ties with the route '/' at c.yaml:2:3" in line for line in found)
