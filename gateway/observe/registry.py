@@ -1,39 +1,23 @@
 """Metrics of one worker: plain cells, copied to shared memory on a tick.
 
-The request path does `cells[i] += 1.0` with an index resolved before; everything else (names, labels, gauges,
-exposition) happens at registration, on the tick, or in the supervisor.
+The request path does `cells[i] += 1.0` with an index resolved before, or notes a value for a histogram; everything
+else (names, labels, gauges, buckets, exposition) happens at registration, on the tick, or in the supervisor.
 """
 
 import logging
 import os
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable
 
 from gateway.core.json import dumps
+from gateway.observe.histogram import Histogram
 from gateway.observe.memory import CELL_COUNT, DIRECTORY_BYTES, Slot
-from gateway.observe.metrics import BUCKETS, FAMILIES, HISTOGRAM_WIDTH, Family, Kind, family
+from gateway.observe.metrics import FAMILIES, HISTOGRAM_WIDTH, Family, Kind, family
 
 _log = logging.getLogger(__name__)
 
 _SCRATCH = HISTOGRAM_WIDTH
 """The first cells belong to no series: series beyond the capacity count there and are not shown."""
-
-
-class Histogram:
-    """Counts per bucket (not cumulative) and a sum, in neighbouring cells."""
-
-    __slots__ = ("_cells", "_first", "_sum")
-
-    def __init__(self, cells: "array[float]", first: int) -> None:
-        self._cells = cells
-        self._first = first
-        self._sum = first + HISTOGRAM_WIDTH - 1
-
-    def observe(self, value: float) -> None:
-        cells = self._cells
-        cells[self._first + bisect_left(BUCKETS, value)] += 1.0
-        cells[self._sum] += value
 
 
 class Registry:
@@ -49,6 +33,7 @@ class Registry:
         self._slot = slot
         self._index: dict[tuple[str, tuple[str, ...]], int] = {}
         self._histograms: dict[int, Histogram] = {}
+        self._noted: list[Histogram] = []
         self._new_lines: list[bytes] = []
         self._directory_bytes = 0
         self._callbacks: list[Callable[[], None]] = []
@@ -70,7 +55,7 @@ class Registry:
         first = self._resolve(metric, "histogram", labels)
         found = self._histograms.get(first)
         if found is None:
-            found = self._histograms[first] = Histogram(self.cells, first)
+            found = self._histograms[first] = Histogram(self.cells, first, self._noted)
         return found
 
     def on_flush(self, callback: Callable[[], None]) -> None:
@@ -83,6 +68,9 @@ class Registry:
         if slot is not None:
             slot.pid = os.getpid()
             slot.heartbeat = now
+        for histogram in self._noted:
+            histogram.count()
+        self._noted.clear()
         try:
             for callback in self._callbacks:
                 callback()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from gateway.core.errors import GatewayError
 from gateway.decide.balance.protocol import Balancer
-from gateway.observe.registry import Histogram, Registry
+from gateway.observe.histogram import Histogram
+from gateway.observe.registry import Registry
 from gateway.transport.client import HeadMemo
 from gateway.transport.connections import Connections
 from gateway.transport.deadlines import Deadlines

@@ -2,9 +2,12 @@
 
 import math
 import os
+import random
 import subprocess
 import sys
 import time
+from bisect import bisect_left
+from collections import Counter
 
 import pytest
 
@@ -57,10 +60,27 @@ def test_a_value_falls_into_the_bucket_that_includes_it(value: float) -> None:
     histogram = registry.histogram(DURATION, route="a")
     first = registry.counter(BYTES, route="next") - HISTOGRAM_WIDTH
     histogram.observe(value)
+    registry.flush(0.0)
     counts = registry.cells[first : first + HISTOGRAM_WIDTH - 1]
     bucket = next((i for i, bound in enumerate(BUCKETS) if value <= bound), len(BUCKETS))
     assert list(counts) == [float(i == bucket) for i in range(len(counts))]
     assert registry.cells[first + HISTOGRAM_WIDTH - 1] == value
+
+
+@pytest.mark.parametrize("times", [1, 2, 15, 16, 17, 1000])
+def test_many_values_between_two_flushes_count_as_one_by_one(times: int) -> None:
+    registry = Registry()
+    histogram = registry.histogram(DURATION, route="a")
+    first = registry.counter(BYTES, route="next") - HISTOGRAM_WIDTH
+    rng = random.Random(times)
+    values = [rng.choice([*BUCKETS, rng.expovariate(1.0), 11.0]) for _ in range(times)]
+    for half in (values[: times // 2], values[times // 2 :]):
+        for value in half:
+            histogram.observe(value)
+        registry.flush(0.0)
+    places = Counter(bisect_left(BUCKETS, value) for value in values)
+    assert list(registry.cells[first:][: HISTOGRAM_WIDTH - 1]) == [places[i] for i in range(HISTOGRAM_WIDTH - 1)]
+    assert registry.cells[first + HISTOGRAM_WIDTH - 1] == pytest.approx(sum(values))
 
 
 def test_nothing_is_published_before_the_flush(slot: Slot) -> None:
