@@ -210,6 +210,7 @@ class ServerConnection(Outgoing):
         elif state == WAITING:
             self._keep_for_later(data)
         elif state == TUNNEL:
+            self.exchange.bytes_in += len(data)  # type: ignore[union-attr]
             self.sink.on_request_data(data, False)  # type: ignore[union-attr]
         elif state == DISCARDING:
             self._discard(data)
