@@ -8,6 +8,7 @@ A Forward is one exchange (it is told of the request's body and of the client); 
 
 from collections.abc import Callable
 from math import inf
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.pipeline.attempt import Attempt
@@ -25,9 +26,9 @@ from gateway.wire.head import RequestHead, ResponseHead
 from gateway.wire.hops import lines_of, max_forwards_line, request_fields, response_fields, trailer_lines
 from gateway.wire.write import STATUS_LINES
 
-ATTEMPTS = 2
+ATTEMPTS: Final = 2
 """Tries in all, as long as nothing was sent (connect failures)."""
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Safe to repeat (RFC 9110 section 9.2.2)."""
 
 
@@ -198,7 +199,7 @@ class Forward:
         fields = head.fields
         lines = fields.forward
         if lines is None:
-            lines = fields.forward = lines_of((name, value) for name, _, value in request_fields(fields))
+            lines = fields.forward = lines_of(request_fields(fields))
         lines = f"{lines}{self.connection.forwarding.lines(head)}X-Request-Id: {call.request_id}\r\n"
         if fields.hop_lines:
             lines += self._hop_lines(head)
@@ -271,13 +272,13 @@ class Forward:
         self.connection.send(head.status, f"{lines}X-Request-Id: {call.request_id}\r\n", length, data, end, now)
 
     def _answer_lines(self, head: ResponseHead) -> str:
-        lines = lines_of((name, value) for name, _, value in response_fields(head))
+        lines = lines_of(response_fields(head))
         return f"{lines}Via: {self.plan.via}\r\n"
 
     def on_interim(self, head: ResponseHead) -> None:
         """103 and the like go on to HTTP/1.1 clients; 100 was ours to answer."""
         if head.status != 100:
-            lines = lines_of((name, value) for name, _, value in response_fields(head))
+            lines = lines_of(response_fields(head))
             self.connection.send_interim(f"{STATUS_LINES[head.status]}{lines}\r\n".encode("latin-1"))
 
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None:

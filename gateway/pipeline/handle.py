@@ -7,6 +7,7 @@ In this version nothing is asked or told (policies, plugins); 6 is the connectio
 import logging
 import random
 from collections.abc import Callable
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
@@ -20,11 +21,11 @@ from gateway.wire.head import RequestHead
 from gateway.wire.hops import Networks
 
 _log = logging.getLogger(__name__)
-_ALLOW = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-UNMATCHED = "_unmatched"
-MEMO_SIZE = 4096
+_ALLOW: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+UNMATCHED: Final = "_unmatched"
+MEMO_SIZE: Final = 4096
 """Distinct (method, host, path) remembered with their route; a scan of random paths only empties the memo."""
-MEMO_PATH = 256
+MEMO_PATH: Final = 256
 """Longer paths are not remembered."""
 
 

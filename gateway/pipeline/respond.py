@@ -1,6 +1,7 @@
 """Answers of the gateway's own: the only place where an error becomes an answer, and fixed answers and redirects."""
 
 from email.utils import formatdate
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
@@ -12,7 +13,7 @@ from gateway.pipeline.settings import RespondSettings
 from gateway.transport.server import ServerConnection
 from gateway.wire.hops import lines_of
 
-RETRY_AFTER_S = 1
+RETRY_AFTER_S: Final = 1
 """With 429 and 503, where nothing better is known."""
 
 

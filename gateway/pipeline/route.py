@@ -1,6 +1,6 @@
 """A route at run time: what it answers with, its limits, and its counts."""
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.core.exchange import Exchange
 from gateway.decide.route.table import Match
@@ -8,7 +8,7 @@ from gateway.observe.registry import Registry
 from gateway.transport.server import ServerConnection
 from gateway.wire.head import RequestHead
 
-_METHODS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split())
+_METHODS: Final = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split())
 """RFC 9110 section 9, and PATCH (RFC 5789); any other counts as OTHER, so that clients cannot make up series."""
 
 
@@ -129,4 +129,4 @@ class Route:
         return f"<Route {self.name}>"
 
 
-_NO_MATCH: Match[Any] = Match(None, {}, "", False)
+_NO_MATCH: Final[Match[Any]] = Match(None, {}, "", False)

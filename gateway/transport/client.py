@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gateway.core.errors import GatewayError
 from gateway.transport.outgoing import Outgoing
@@ -20,17 +20,22 @@ from gateway.wire.limits import HeadLimits
 if TYPE_CHECKING:
     from gateway.transport.connections import Connections
 
-ANSWER_LIMITS = HeadLimits(line_bytes=32 * 1024, headers_bytes=64 * 1024, header_count=256, underscores="allow")
+ANSWER_LIMITS: Final = HeadLimits(line_bytes=32 * 1024, headers_bytes=64 * 1024, header_count=256, underscores="allow")
 """Of an upstream's head; upstreams are trusted more than clients, and still bounded."""
-MAX_INTERIM = 8
+MAX_INTERIM: Final = 8
 """Informational answers to one request; more is an error."""
-CLOSE_S = 5.0
+CLOSE_S: Final = 5.0
 """A connection that is closed in good order may take this long to send what it still has."""
-MEMO_SIZE = 256
-MEMO_BYTES = 1024
+MEMO_SIZE: Final = 256
+MEMO_BYTES: Final = 1024
 
-IDLE, HEAD, BODY, UNTIL_END, TUNNEL, CLOSED = range(6)
-_STATES = "idle head body until-end tunnel closed".split()
+IDLE: Final = 0
+HEAD: Final = 1
+BODY: Final = 2
+UNTIL_END: Final = 3
+TUNNEL: Final = 4
+CLOSED: Final = 5
+_STATES: Final = "idle head body until-end tunnel closed".split()
 
 
 class User(Protocol):

@@ -7,9 +7,9 @@ timeouts costs two comparisons (Varghese and Lauck, "Hashed and hierarchical tim
 
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
-SLOTS_PER_SECOND = 20
+SLOTS_PER_SECOND: Final = 20
 """A deadline fires at most 1 / 20 s late, plus the lateness of the tick itself."""
 
 

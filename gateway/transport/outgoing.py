@@ -7,9 +7,9 @@ and body, small pieces of a stream) into one system call.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-LARGE = 64 * 1024
+LARGE: Final = 64 * 1024
 """Bytes that are not worth a wait: written at once, with what waits before them."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fcntl import ioctl
 from math import inf
 from termios import TIOCOUTQ
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
@@ -27,22 +27,29 @@ from gateway.wire.fields import CHUNKED
 from gateway.wire.head import RequestFields, RequestHead
 from gateway.wire.write import CONTINUE, STATUS_LINES
 
-READ_AHEAD = 64 * 1024
+READ_AHEAD: Final = 64 * 1024
 """Bytes of pipelined requests kept while an exchange is under way."""
-DISCARD_LIMIT = 256 * 1024
+DISCARD_LIMIT: Final = 256 * 1024
 """A request body that nobody wants is read up to this to keep the connection; beyond, the connection is closed."""
-UNKNOWN = 2**63 - 1
+UNKNOWN: Final = 2**63 - 1
 """Length of a body that nobody knows: longer than any."""
-LINGER_S = 2.0
+LINGER_S: Final = 2.0
 """How long a closed connection is still read, so that a reset does not destroy the answer (nginx: lingering_close)."""
-REQUESTS_PER_CALLBACK = 16
+REQUESTS_PER_CALLBACK: Final = 16
 """Pipelined requests begun in one callback; the rest wait for the next turn of the loop."""
-MEMO_SIZE = 512
+MEMO_SIZE: Final = 512
 """Distinct field sections (and answer heads) remembered; 1 KiB at most each."""
-MEMO_BYTES = 1024
+MEMO_BYTES: Final = 1024
 
-IDLE, HEAD, BODY, WAITING, DISCARDING, LINGERING, TUNNEL, CLOSED = range(8)
-_STATES = "idle head body waiting discarding lingering tunnel closed".split()
+IDLE: Final = 0
+HEAD: Final = 1
+BODY: Final = 2
+WAITING: Final = 3
+DISCARDING: Final = 4
+LINGERING: Final = 5
+TUNNEL: Final = 6
+CLOSED: Final = 7
+_STATES: Final = "idle head body waiting discarding lingering tunnel closed".split()
 
 
 class Sink(Protocol):

@@ -5,16 +5,19 @@ control characters, data not followed by CRLF, a trailer section over the head's
 """
 
 import re
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.wire.fields import Fields
 from gateway.wire.limits import HeadLimits
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]{0,255})?\r\n")
-_MAX_SIZE_LINE = 16 + 1 + 255 + 2
-_SIZE, _DATA, _TRAILERS = range(3)
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]{0,255})?\r\n")
+_MAX_SIZE_LINE: Final = 16 + 1 + 255 + 2
+_SIZE: Final = 0
+_DATA: Final = 1
+_TRAILERS: Final = 2
 
 
 def encode_chunk(data: bytes) -> bytes:

@@ -9,19 +9,22 @@ What comes out is shared by all messages whose field section is the same to the 
 """
 
 import re
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.wire.limits import HeadLimits
+from gateway.wire.names import field_name
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_SECTION = re.compile(rf"(?:{_TOKEN}:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
-_LINE = re.compile(rf"{_TOKEN}:[\t\x20-\x7e\x80-\xff]*")
-_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
-_MAX_LENGTH = 2**63 - 1
+_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_SECTION: Final = re.compile(rf"(?:{_TOKEN}:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
+_FIELD: Final = re.compile(rf"^({_TOKEN}):[ \t]*([^\r\n]*)\r\n", re.MULTILINE)
+_LINE: Final = re.compile(rf"{_TOKEN}:[\t\x20-\x7e\x80-\xff]*")
+_CONTENT_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_MAX_LENGTH: Final = 2**63 - 1
 
-CHUNKED = -1
+CHUNKED: Final = -1
 """Body length of a message in chunks."""
-UNTIL_CLOSE = -2
+UNTIL_CLOSE: Final = -2
 """Body length of an answer that ends with its connection."""
 
 
@@ -32,29 +35,21 @@ class Fields:
 
     def __init__(self, section: str, limits: HeadLimits) -> None:
         """`section` ends in an empty line. Raises GatewayError (bad_request, headers_too_large)."""
-        if len(section) > limits.headers_bytes:
-            raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
-        if _SECTION.fullmatch(section) is None:
-            raise GatewayError("bad_request", _what_is_wrong(section))
-        lines = section.split("\r\n")
-        del lines[-2:]
-        if len(lines) > limits.header_count:
-            raise GatewayError("headers_too_large", f"more than {limits.header_count} header fields")
-        keep_underscores = limits.underscores != "drop"
+        lines = _split(section, limits)
+        drops_underscores = limits.underscores == "drop"
         index: dict[str, str] = {}
-        fields = []
-        for line in lines:
-            if len(line) > limits.line_bytes:
-                raise GatewayError("headers_too_large", f"a header line exceeds {limits.line_bytes} bytes")
-            name, _, value = line.partition(":")
-            if "_" in name and not keep_underscores:
+        dropped = False
+        for name, value in lines:
+            known = field_name(name)
+            if known.has_underscore and drops_underscores:
+                dropped = True
                 continue
-            key = name.lower()
-            value = value.strip(" \t")
+            key = known.key
             index[key] = f"{index[key]}, {value}" if key in index else value
-            fields.append((name, key, value))
-        self.lines: tuple[tuple[str, str, str], ...] = tuple(fields)
-        """(name as sent, lower-case name, value)"""
+        if dropped:
+            lines = [line for line in lines if "_" not in line[0]]
+        self.lines = lines
+        """(name as sent, value)"""
         self.index = index
         connection = index.get("connection")
         self.connection: frozenset[str] = frozenset(tokens(connection)) if connection else _NO_TOKENS
@@ -74,7 +69,27 @@ class Fields:
         return int(value)
 
 
-_NO_TOKENS: frozenset[str] = frozenset()
+_NO_TOKENS: Final[frozenset[str]] = frozenset()
+
+
+def _split(section: str, limits: HeadLimits) -> list[tuple[str, str]]:
+    """The lines of a section as (name, value), after it was validated whole."""
+    if len(section) > limits.headers_bytes:
+        raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
+    count = section.count("\r\n") - 1
+    if count > limits.header_count:
+        raise GatewayError("headers_too_large", f"more than {limits.header_count} header fields")
+    # Without its line ends an ordinary section is printable, which C decides at once; the grammar decides the others.
+    if not section.replace("\r\n", "").isprintable() and _SECTION.fullmatch(section) is None:
+        raise GatewayError("bad_request", _what_is_wrong(section))
+    lines: list[tuple[str, str]] = _FIELD.findall(section)
+    if len(lines) != count or not (section.endswith("\r\n\r\n") or section == "\r\n"):
+        raise GatewayError("bad_request", _what_is_wrong(section))
+    if len(section) > limits.line_bytes and max(map(len, section.split("\r\n"))) > limits.line_bytes:
+        raise GatewayError("headers_too_large", f"a header line exceeds {limits.line_bytes} bytes")
+    if " \r\n" in section or "\t\r\n" in section:
+        return [(name, value.rstrip(" \t")) for name, value in lines]
+    return lines
 
 
 def tokens(value: str) -> list[str]:

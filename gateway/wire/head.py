@@ -9,16 +9,17 @@ Which rule bounds a body (RFC 9112 section 6.3), the first that applies:
 """
 
 import re
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields, tokens
 from gateway.wire.limits import HeadLimits
 
-_REQUEST_LINE = re.compile(r"([A-Z0-9!#$%&'*+\-.^_`|~]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
-_OTHER_VERSION = re.compile(r"[^ ]+ [^ ]+ HTTP/[0-9]+(?:\.[0-9]+)?")
-_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~\-]{1,255})(?::([0-9]{1,5}))?")
-_ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([/?][^#]*)?")
+_REQUEST_LINE: Final = re.compile(r"([A-Z0-9!#$%&'*+\-.^_`|~]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+_OTHER_VERSION: Final = re.compile(r"[^ ]+ [^ ]+ HTTP/[0-9]+(?:\.[0-9]+)?")
+_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
+_AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~\-]{1,255})(?::([0-9]{1,5}))?")
+_ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)([/?][^#]*)?")
 
 Authority = tuple[str, str]
 """(host in lower case without port and trailing dot, authority as sent)"""

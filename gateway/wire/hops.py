@@ -6,27 +6,22 @@ which the message would mean something else (a peer must not be able to strip Ho
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
 
 from gateway.wire.fields import CHUNKED, Fields
 from gateway.wire.head import RequestFields, ResponseHead
+from gateway.wire.names import field_name
 
-_HOP_BY_HOP = frozenset(
-    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
-    " http2-settings".split()
-)
-_KEPT_WHATEVER_CONNECTION_SAYS = frozenset("host content-length authorization cookie set-cookie date".split())
-_REBUILT = frozenset("forwarded x-real-ip x-request-id host expect x-request-timeout-ms max-forwards".split())
-_NEVER_IN_TRAILERS = frozenset(
+_KEPT_WHATEVER_CONNECTION_SAYS: Final = frozenset("host content-length authorization cookie set-cookie date".split())
+_NEVER_IN_TRAILERS: Final = frozenset(
     "transfer-encoding content-length host cache-control expect max-forwards pragma range te authorization"
     " proxy-authorization proxy-authenticate www-authenticate set-cookie cookie content-encoding content-type"
     " content-range trailer connection keep-alive upgrade date expires location age vary".split()
 )
 
-FORWARDING = frozenset(
-    "x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip forwarded via x-request-id".split()
-)
-"""What the gateway tells a target of the client, lower case."""
-
+_ORDINARY_TOKENS: Final = frozenset({"close", "keep-alive", "upgrade"})
+Lines = list[tuple[str, str]]
+"""(name, value) in order."""
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
@@ -35,16 +30,9 @@ def lines_of(fields: Iterable[tuple[str, str]]) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in fields])
 
 
-def request_fields(fields: RequestFields) -> list[tuple[str, str, str]]:
+def request_fields(fields: RequestFields) -> Lines:
     """What of a client's fields goes on to a target, in order and case; without Host, which is written apart."""
-    return [
-        field
-        for field in fields.lines
-        if (key := field[1]) not in _HOP_BY_HOP
-        and key not in _REBUILT
-        and not key.startswith(("x-forwarded-", "x-gateway-"))
-        and (key not in fields.connection or key in _KEPT_WHATEVER_CONNECTION_SAYS)
-    ]
+    return _not_named(fields, [line for line in fields.lines if field_name(line[0]).to_target])
 
 
 def max_forwards_line(fields: RequestFields, method: str) -> str:
@@ -57,25 +45,28 @@ def max_forwards_line(fields: RequestFields, method: str) -> str:
     return f"Max-Forwards: {value}\r\n"
 
 
-def response_fields(head: ResponseHead) -> list[tuple[str, str, str]]:
+def response_fields(head: ResponseHead) -> Lines:
     """What of an upstream's fields goes on to the client, in order and case."""
-    fields = head.fields
-    drop_length = head.status == 204 or head.status < 200 or head.length == CHUNKED
-    return [
-        field
-        for field in fields.lines
-        if (key := field[1]) not in _HOP_BY_HOP
-        and key != "x-request-id"
-        and not (drop_length and key == "content-length")
-        and (key not in fields.connection or key in _KEPT_WHATEVER_CONNECTION_SAYS)
-    ]
+    lines = [line for line in head.fields.lines if field_name(line[0]).to_client]
+    if head.status == 204 or head.status < 200 or head.length == CHUNKED:
+        lines = [line for line in lines if line[0].lower() != "content-length"]
+    return _not_named(head.fields, lines)
+
+
+def _not_named(fields: Fields, lines: Lines) -> Lines:
+    """`lines` without the fields that Connection names."""
+    named = fields.connection - _ORDINARY_TOKENS
+    if not named:
+        return lines
+    named -= _KEPT_WHATEVER_CONNECTION_SAYS
+    return [line for line in lines if line[0].lower() not in named]
 
 
 def trailer_lines(trailers: Fields | None) -> str:
     """Trailer fields that may be passed on: never framing, routing, or authentication (RFC 9110 6.5.1)."""
     if trailers is None:
         return ""
-    return lines_of((name, value) for name, key, value in trailers.lines if key not in _NEVER_IN_TRAILERS)
+    return lines_of((name, value) for name, value in trailers.lines if name.lower() not in _NEVER_IN_TRAILERS)
 
 
 def is_trusted(peer: str, trusted: Networks) -> bool:

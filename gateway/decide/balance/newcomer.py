@@ -5,10 +5,11 @@ caches and connections still to be made.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.decide.balance.protocol import Load
 
-NEWCOMER_S = 10.0
+NEWCOMER_S: Final = 10.0
 """How long a target counts as new: the time that Envoy's and HAProxy's examples of slow start use."""
 
 

@@ -7,15 +7,16 @@ before it walks up).
 """
 
 import re
+from typing import Final
 
-_PLAIN = re.compile(r"/[!-\"$&-/0->@-\[\]-~]*").fullmatch
+_PLAIN: Final = re.compile(r"/[!-\"$&-/0->@-\[\]-~]*").fullmatch
 """Printable ASCII without `#`, `%`, `?` and the backslash: nothing to decode and nothing to refuse."""
 
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
-_PARAMETER_AFTER_DOTS = re.compile(r"/\.{1,2}(?:;|%3B)")
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_REFUSED_ESCAPES = {0x00: "a NUL", 0x2F: "an encoded slash", 0x5C: "an encoded backslash"}
-_REFUSED = {"\\": "a backslash", "#": "a fragment", "?": "a question mark"}
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
+_PARAMETER_AFTER_DOTS: Final = re.compile(r"/\.{1,2}(?:;|%3B)")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_REFUSED_ESCAPES: Final = {0x00: "a NUL", 0x2F: "an encoded slash", 0x5C: "an encoded backslash"}
+_REFUSED: Final = {"\\": "a backslash", "#": "a fragment", "?": "a question mark"}
 
 
 class PathError(ValueError):

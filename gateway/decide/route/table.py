@@ -8,7 +8,7 @@ specific one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from gateway.decide.route.form import ANY_VALUE, Form, Pairs, most_specific_first, query_values
 from gateway.decide.route.match import Pattern
@@ -19,7 +19,7 @@ T = TypeVar("T")
 Headers = Callable[[str], str | None] | Mapping[str, str]
 """Looks a lower-case header name up."""
 
-_NO_PARAMS: dict[str, str] = {}
+_NO_PARAMS: Final[dict[str, str]] = {}
 
 
 class Match(Generic[T]):
@@ -169,7 +169,7 @@ class RouteTable(Generic[T]):
         return Miss(tuple(sorted(allow)), plain) if allow or not plain else _NOT_FOUND
 
 
-_NOT_FOUND = Miss((), True)
+_NOT_FOUND: Final = Miss((), True)
 
 
 def _positions(pattern: Pattern) -> tuple[tuple[str, int], ...]:

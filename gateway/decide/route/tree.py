@@ -11,13 +11,13 @@ made again.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from gateway.decide.route.match import Pattern
 
 R = TypeVar("R")
 
-_SPARE_STATES = 1024
+_SPARE_STATES: Final = 1024
 
 
 class _Node(Generic[R]):
