@@ -22,18 +22,13 @@ def _reason(section: str, limits: HeadLimits = LIMITS) -> str:
 
 def test_order_case_and_duplicates_are_kept() -> None:
     fields = _fields("B: 2\r\na: 1\r\nB:3\r\nSet-Cookie: \t x=y \t\r\n\r\n")
-    assert fields.lines == (
-        ("B", "b", "2"),
-        ("a", "a", "1"),
-        ("B", "b", "3"),
-        ("Set-Cookie", "set-cookie", "x=y"),
-    )
+    assert fields.lines == [("B", "2"), ("a", "1"), ("B", "3"), ("Set-Cookie", "x=y")]
     assert fields.get("b") == "2, 3"
     assert fields.get("c") is None
 
 
 def test_no_field_at_all() -> None:
-    assert _fields("\r\n").lines == ()
+    assert _fields("\r\n").lines == []
 
 
 @pytest.mark.parametrize("name", [name.decode("latin-1") for name in BAD_NAMES], ids=ascii)
@@ -80,7 +75,7 @@ def test_limits_count_raw_bytes() -> None:
 
 def test_names_with_underscores_are_dropped_and_counted() -> None:
     section = "X_Y: 1\r\nContent_Length: 7\r\nX-Y: 2\r\n\r\n"
-    assert _fields(section).lines == (("X-Y", "x-y", "2"),)
+    assert _fields(section).lines == [("X-Y", "2")]
     assert _reason(section, HeadLimits(header_count=2)) == "headers_too_large"
     assert [line[0] for line in _fields(section, HeadLimits(underscores="allow")).lines] == [
         "X_Y",
