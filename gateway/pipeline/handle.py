@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
+from gateway.core.memo import Memo
 from gateway.decide.route.path import PathError, normalise_path
 from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.client_facts import ClientFacts
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 _ALLOW: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 UNMATCHED: Final = "_unmatched"
 MEMO_SIZE: Final = 4096
-"""Distinct (method, host, path) remembered with their route; a scan of random paths only empties the memo."""
+"""Distinct (method, host, path) remembered with their route."""
 MEMO_PATH: Final = 256
 """Longer paths are not remembered."""
 
@@ -61,7 +62,7 @@ class Pipeline:
     ) -> None:
         """guarded_elsewhere: names (`*.` for any label) that only listeners with another `client_ca` serve."""
         self.snapshot = snapshot
-        self._memo: dict[tuple[str, str, str], tuple[str, Match[Route]]] = {}
+        self.memo: Memo[tuple[str, str, str], tuple[str, Match[Route]]] = Memo(MEMO_SIZE)
         self._guarded_elsewhere = guarded_elsewhere
         self._unmatched = unmatched
         self._log = log
@@ -80,7 +81,7 @@ class Pipeline:
                 self._count(call, self._unmatched)
                 redirect_to_https(call)
                 return
-            known = self._memo.get((head.method, head.host, head.path))
+            known = self.memo.found.get((head.method, head.host, head.path))
             if known is None:
                 known = self._match(call)
                 if known is None:
@@ -154,9 +155,7 @@ class Pipeline:
             return None
         known = path, found
         if found.cacheable and not special and len(head.path) <= MEMO_PATH:
-            if len(self._memo) >= MEMO_SIZE:
-                self._memo.clear()
-            self._memo[head.method, head.host, head.path] = known
+            self.memo.keep((head.method, head.host, head.path), known)
         return known
 
     def _answer_hop(self, call: Call) -> bool:

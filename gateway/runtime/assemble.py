@@ -33,6 +33,8 @@ from gateway.transport.tls import client_tls, read_certificate
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
 
+RENEW_S = 1.0
+
 
 class Gateway:
     """The data plane of one worker."""
@@ -51,6 +53,7 @@ class Gateway:
         self._listeners = listeners
         self._pipelines = pipelines
         self._deadlines = deadlines
+        self._renewed_at = 0.0
 
     def listener(self, index: int) -> Listener:
         """The listener of `settings.listen[index]`."""
@@ -62,8 +65,19 @@ class Gateway:
             await upstream.start()
 
     def tick(self, now: float) -> None:
-        """Fire deadlines; to be called every 50 ms."""
+        """Fire deadlines, and once a second forget what fills the memos; to be called every 50 ms."""
         self._deadlines.tick(now)
+        if now - self._renewed_at >= RENEW_S:
+            self._renewed_at = now
+            self._renew()
+
+    def _renew(self) -> None:
+        for listener in self._listeners:
+            listener.memo.renew()
+        for pipeline in self._pipelines:
+            pipeline.memo.renew()
+        for upstream in self.upstreams.values():
+            upstream.memo.renew()
 
     def begin_drain(self) -> None:
         """Idle client connections close now, the others with their next answer."""

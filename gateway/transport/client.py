@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gateway.core.errors import GatewayError
+from gateway.core.memo import Memo
 from gateway.transport.outgoing import Outgoing
 from gateway.wire.chunked import ChunkDecoder
 from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields
@@ -57,17 +58,18 @@ class HeadMemo:
     __slots__ = ("_heads",)
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, ResponseHead] = {}
+        self._heads: Memo[bytes, ResponseHead] = Memo(MEMO_SIZE)
 
     def parse(self, data: bytes) -> ResponseHead:
-        head = self._heads.get(data)
+        head = self._heads.found.get(data)
         if head is None:
             head = ResponseHead(data.decode("latin-1"), ANSWER_LIMITS)
             if len(data) <= MEMO_BYTES:
-                if len(self._heads) >= MEMO_SIZE:
-                    self._heads.clear()
-                self._heads[data] = head
+                self._heads.keep(data, head)
         return head
+
+    def renew(self) -> None:
+        self._heads.renew()
 
 
 class UpstreamConnection(Outgoing):

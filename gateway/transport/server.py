@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
+from gateway.core.memo import Memo
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.flow import Buffered
 from gateway.transport.outgoing import Outbox, Outgoing
@@ -98,7 +99,7 @@ class Listener:
         self.on_close = on_close
         self.connections: set[ServerConnection] = set()
         self.draining = False
-        self.memo: dict[bytes, RequestFields] = {}
+        self.memo: Memo[bytes, RequestFields] = Memo(MEMO_SIZE)
 
     def connection(self, peer: str | None = None) -> "ServerConnection":
         """A protocol for one accepted socket; `peer` is the client's address where a PROXY header told it."""
@@ -106,13 +107,11 @@ class Listener:
 
     def fields(self, section: bytes) -> RequestFields:
         """The parsed fields of `section`. Clients repeat themselves, so equal sections are parsed once."""
-        fields = self.memo.get(section)
+        fields = self.memo.found.get(section)
         if fields is None:
             fields = RequestFields(section.decode("latin-1"), self.settings.head)
             if len(section) <= MEMO_BYTES:
-                if len(self.memo) >= MEMO_SIZE:
-                    self.memo.clear()
-                self.memo[section] = fields
+                self.memo.keep(section, fields)
         return fields
 
     def drain(self) -> None:

@@ -49,7 +49,7 @@ class Upstream:
         self._resolver = resolver
         self._deadlines = deadlines
         self._outbox = outbox
-        self._memo = HeadMemo()
+        self.memo = HeadMemo()
         self._left: list[Target] = []
         """Targets that DNS no longer names, until their last request ends."""
         self._named_by: dict[str, TargetSettings] = {}
@@ -144,7 +144,7 @@ class Upstream:
             dialer=self._dialer,
             deadlines=self._deadlines,
             outbox=self._outbox,
-            memo=self._memo,
+            memo=self.memo,
         )
         return Target(
             key=key,

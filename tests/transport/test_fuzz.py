@@ -119,7 +119,7 @@ async def test_nothing_of_one_exchange_in_another() -> None:
         wired.upstreams[:] = [wire for wire in wired.upstreams if wire.is_open]
         if number % 1000 == 999:
             assert not crashes, crashes[0]
-            assert len(wired.gateway.listener(0).memo) <= 512
+            assert len(wired.gateway.listener(0).memo.found) <= 512
             assert "internal_error" not in {exchange.reason for exchange in wired.log}
             wired.log.clear()
     for client in open_clients:
