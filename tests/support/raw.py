@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -87,6 +88,13 @@ class Raw:
             self._data += self.receive()
         data, self._data = self._data, b""
         return data
+
+    def pieces(self) -> Iterator[bytes]:
+        """All that comes until the end, piece by piece."""
+        data, self._data = self._data, b""
+        while data or not self.ended:
+            yield data
+            data = self.receive(1 << 20)
 
     def until(self, mark: bytes) -> bytes:
         """What comes up to and with `mark`."""
