@@ -4,7 +4,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import GatewayError
-from gateway.transport.client import UpstreamConnection
+from gateway.transport.client import UpstreamConnection, User
 from gateway.transport.connections import Waiting
 from gateway.upstreams.target import Target
 from gateway.upstreams.upstream import Upstream
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.pipeline.forward import Forward
 
 
-class Attempt:
+class Attempt(User):
     """Told of its connection and of the answer; holds its place in the target's load until the answer's end."""
 
     __slots__ = (

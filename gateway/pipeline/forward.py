@@ -14,10 +14,10 @@ from gateway.core.errors import GatewayError
 from gateway.pipeline.attempt import Attempt
 from gateway.pipeline.edits import Editor
 from gateway.pipeline.respond import http_date, respond_error
-from gateway.pipeline.route import Call
+from gateway.pipeline.route import Answer, Call
 from gateway.pipeline.settings import BufferSettings
 from gateway.transport.client import UpstreamConnection
-from gateway.transport.server import ServerConnection
+from gateway.transport.server import ServerConnection, Sink
 from gateway.upstreams.target import Target
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.chunked import LAST_CHUNK, encode_chunk
@@ -32,7 +32,7 @@ _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 """Safe to repeat (RFC 9110 section 9.2.2)."""
 
 
-class Plan:
+class Plan(Answer):
     """What a route's `to:` comes down to, worked out at load."""
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Plan:
         Forward(self, call).begin(call.data, call.end)
 
 
-class Forward:
+class Forward(Sink):
     """One proxied exchange."""
 
     __slots__ = (

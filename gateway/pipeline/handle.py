@@ -17,7 +17,7 @@ from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.client_facts import ClientFacts
 from gateway.pipeline.respond import redirect_to_https, respond_error, send_whole
 from gateway.pipeline.route import Call, Route, RouteStats
-from gateway.transport.server import ServerConnection
+from gateway.transport.server import Handler, ServerConnection
 from gateway.wire.head import RequestHead
 from gateway.wire.hops import Networks
 
@@ -47,7 +47,7 @@ class Snapshot:
         self.via = via
 
 
-class Pipeline:
+class Pipeline(Handler):
     """The Handler of the client connections of one listener."""
 
     def __init__(

@@ -8,7 +8,7 @@ from gateway.core.exchange import Exchange
 from gateway.core.json import dumps
 from gateway.decide.route.rewrite import Redirect
 from gateway.pipeline.edits import Editor
-from gateway.pipeline.route import Call
+from gateway.pipeline.route import Answer, Call
 from gateway.pipeline.settings import RespondSettings
 from gateway.transport.server import ServerConnection
 from gateway.wire.hops import lines_of
@@ -64,7 +64,7 @@ def http_date() -> str:
     return formatdate(usegmt=True)
 
 
-class Respond:
+class Respond(Answer):
     """A fixed answer."""
 
     def __init__(self, settings: RespondSettings, response_edit: Editor | None) -> None:
@@ -78,7 +78,7 @@ class Respond:
         send_whole(call.connection, call, self._status, self._lines, self._body, call.started_at)
 
 
-class RedirectAnswer:
+class RedirectAnswer(Answer):
     """A redirect whose location may take on what the route's `/*` matched."""
 
     def __init__(self, redirect: Redirect, status: int, response_edit: Editor | None) -> None:

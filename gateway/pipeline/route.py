@@ -1,6 +1,7 @@
 """A route at run time: what it answers with, its limits, and its counts."""
 
-from typing import Any, Final, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Final
 
 from gateway.core.exchange import Exchange
 from gateway.decide.route.table import Match
@@ -12,9 +13,12 @@ _METHODS: Final = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATC
 """RFC 9110 section 9, and PATCH (RFC 5789); any other counts as OTHER, so that clients cannot make up series."""
 
 
-class Answer(Protocol):
+class Answer(ABC):
     """How a route answers. `begin` may raise GatewayError."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def begin(self, call: "Call") -> None: ...
 
 

@@ -6,9 +6,10 @@ whole, a framing error, `Connection: close`.
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.memo import Memo
@@ -39,16 +40,33 @@ CLOSED: Final = 5
 _STATES: Final = "idle head body until-end tunnel closed".split()
 
 
-class User(Protocol):
+class User(ABC):
     """Who sent the request and wants the answer. After `end` or `on_failure` nothing more is called."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None: ...
+
+    @abstractmethod
     def on_interim(self, head: ResponseHead) -> None: ...
+
+    @abstractmethod
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None: ...
+
+    @abstractmethod
     def on_upgrade(self, head: ResponseHead, data: bytes) -> None: ...
+
+    @abstractmethod
     def on_tunnel_end(self) -> None: ...
+
+    @abstractmethod
     def on_failure(self, reason: str, detail: str, sent: bool) -> None: ...
+
+    @abstractmethod
     def on_target_slow(self) -> None: ...
+
+    @abstractmethod
     def on_target_ready(self) -> None: ...
 
 

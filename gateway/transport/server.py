@@ -10,11 +10,12 @@ goes on, since a paused socket shows neither FIN nor RST).
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fcntl import ioctl
 from math import inf
 from termios import TIOCOUTQ
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
@@ -53,20 +54,36 @@ CLOSED: Final = 7
 _STATES: Final = "idle head body waiting discarding lingering tunnel closed".split()
 
 
-class Sink(Protocol):
+class Sink(ABC):
     """Who is told of one request's body and of the client while its exchange is under way."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def on_request_data(self, data: bytes, end: bool) -> None: ...
+
+    @abstractmethod
     def on_client_gone(self) -> None: ...
+
+    @abstractmethod
     def on_client_slow(self) -> None: ...
+
+    @abstractmethod
     def on_client_ready(self) -> None: ...
 
 
-class Handler(Protocol):
+class Handler(ABC):
     """Who answers. `handle` may call `send` before it returns."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def handle(self, connection: "ServerConnection", head: RequestHead, data: bytes, end: bool) -> None: ...
+
+    @abstractmethod
     def reject(self, connection: "ServerConnection", error: GatewayError) -> None: ...
+
+    @abstractmethod
     def finished(self, exchange: Exchange, now: float) -> None: ...
 
 
