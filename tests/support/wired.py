@@ -4,6 +4,7 @@ The test plays the clients and the upstreams. `await wired.settle()` lets everyt
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -174,6 +175,14 @@ class _Loop:
         self.calls += 1
         return self._loop.call_soon(callback, *arguments)
 
+    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        if not self._wired.addresses:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [
+            (socket.AF_INET6 if ":" in each else socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port))
+            for each in self._wired.addresses
+        ]
+
     async def create_connection(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int, **_: Any
     ) -> tuple[ByteWire, asyncio.Protocol]:
@@ -200,6 +209,8 @@ class Wired:
         self.on_upstream: Callable[[ByteWire], None] = lambda wire: None
         self.refused = False
         self.refuses: Callable[[str], bool] = lambda host: False
+        self.addresses: list[str] = []
+        """What DNS answers for every name; none: it is dead."""
         self.dial_gate = asyncio.Event()
         """Cleared: no connection to an upstream comes about."""
         self.dial_gate.set()
