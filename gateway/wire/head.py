@@ -9,6 +9,7 @@ Which rule bounds a body (RFC 9112 section 6.3), the first that applies:
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.errors import GatewayError
@@ -25,6 +26,7 @@ Authority = tuple[str, str]
 """(host in lower case without port and trailing dot, authority as sent)"""
 
 
+@lru_cache(maxsize=1024)  # of the names a gateway serves there are few, and every request brings one
 def parse_authority(value: str) -> Authority:
     """Split `host[:port]`. Raises GatewayError on userinfo, bad ports, empty or malformed hosts (RFC 9112 3.2)."""
     match = _AUTHORITY.fullmatch(value)
@@ -56,7 +58,8 @@ class RequestFields(Fields):
         """Of the body, in bytes, or CHUNKED."""
         self.expects = self.index.get("expect")
         self.upgrade = self.index.get("upgrade") if "upgrade" in self.connection else None
-        self.wants_trailers = "trailers" in tokens(self.index.get("te", ""))
+        accepted = self.index.get("te")
+        self.wants_trailers = accepted is not None and "trailers" in tokens(accepted)
         self.hop_lines = self.upgrade is not None or self.wants_trailers or "max-forwards" in self.index
         """Whether the client sent something that takes fields of our own to this hop."""
         self.forward: str | None = None

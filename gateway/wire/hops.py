@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.wire.fields import CHUNKED, Fields
 from gateway.wire.head import RequestFields, ResponseHead
-from gateway.wire.names import field_name
+from gateway.wire.names import NAMES, FieldName
 
 _KEPT_WHATEVER_CONNECTION_SAYS: Final = frozenset("host content-length authorization cookie set-cookie date".split())
 _NEVER_IN_TRAILERS: Final = frozenset(
@@ -32,7 +32,7 @@ def lines_of(fields: Iterable[tuple[str, str]]) -> str:
 
 def request_fields(fields: RequestFields) -> Lines:
     """What of a client's fields goes on to a target, in order and case; without Host, which is written apart."""
-    return _not_named(fields, [line for line in fields.lines if field_name(line[0]).to_target])
+    return _not_named(fields, [line for line in fields.lines if (NAMES.get(line[0]) or FieldName(line[0])).to_target])
 
 
 def max_forwards_line(fields: RequestFields, method: str) -> str:
@@ -47,7 +47,7 @@ def max_forwards_line(fields: RequestFields, method: str) -> str:
 
 def response_fields(head: ResponseHead) -> Lines:
     """What of an upstream's fields goes on to the client, in order and case."""
-    lines = [line for line in head.fields.lines if field_name(line[0]).to_client]
+    lines = [line for line in head.fields.lines if (NAMES.get(line[0]) or FieldName(line[0])).to_client]
     if head.status == 204 or head.status < 200 or head.length == CHUNKED:
         lines = [line for line in lines if line[0].lower() != "content-length"]
     return _not_named(head.fields, lines)

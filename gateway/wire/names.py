@@ -1,13 +1,19 @@
 """What is known of a field name, worked out once: names are few and repeat in every message."""
 
-_HOP_BY_HOP = frozenset(
+import re
+from typing import Final
+
+TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+"""RFC 9110 section 5.6.2."""
+_IS_TOKEN: Final = re.compile(TOKEN)
+_HOP_BY_HOP: Final = frozenset(
     "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
     " http2-settings".split()
 )
-_REBUILT = frozenset("forwarded x-real-ip x-request-id host expect x-request-timeout-ms max-forwards".split())
-_REBUILT_PREFIXES = ("x-forwarded-", "x-gateway-")
-_REMEMBERED = 1024
-_LONGEST_REMEMBERED = 64
+_REBUILT: Final = frozenset("forwarded x-real-ip x-request-id host expect x-request-timeout-ms max-forwards".split())
+_REBUILT_PREFIXES: Final = ("x-forwarded-", "x-gateway-")
+_REMEMBERED: Final = 1024
+_LONGEST_REMEMBERED: Final = 64
 
 
 class FieldName:
@@ -24,14 +30,17 @@ class FieldName:
         self.to_client = key not in _HOP_BY_HOP and key != "x-request-id"
 
 
-_known: dict[str, FieldName] = {}
+NAMES: dict[str, FieldName] = {}
+"""What is remembered; look here first, then ask `field_name`."""
 
 
-def field_name(name: str) -> FieldName:
-    """What is known of `name`. The first thousand are remembered; more are only slower."""
-    known = _known.get(name)
+def field_name(name: str) -> FieldName | None:
+    """What is known of `name`; None where it is no token. The first thousand are remembered, more are only slower."""
+    known = NAMES.get(name)
     if known is None:
+        if _IS_TOKEN.fullmatch(name) is None:
+            return None
         known = FieldName(name)
-        if len(_known) < _REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
-            _known[name] = known
+        if len(NAMES) < _REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
+            NAMES[name] = known
     return known
