@@ -269,8 +269,9 @@ class ServerConnection(Outgoing):
     def pause_writing(self) -> None:
         self._held = self.transport.get_write_buffer_size()
         self._stalled_at = self._untaken()
-        self.listener.buffered.add(self._held)
-        self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
+        buffered = self.listener.buffered
+        buffered.add(self._held)
+        self._set_deadline(self._now() + (0.0 if buffered.full else self.listener.settings.body_timeout_s))
         if self.sink is not None:
             self.sink.on_client_slow()
 
@@ -692,7 +693,10 @@ class ServerConnection(Outgoing):
             self.transport.abort()
 
     def _check_progress(self, now: float) -> None:
-        """Cut a client that took nothing of its answer since the last look."""
+        """Cut a client that took nothing of its answer since the last look, or for which there is no room."""
+        if self.listener.buffered.full:
+            self.abort("shed_overload")
+            return
         size = self._untaken()
         if size >= self._stalled_at:
             self.abort("client_closed")

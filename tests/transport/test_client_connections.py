@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.settings import GatewaySettings
+from gateway.config.settings import GatewaySettings, LimitSettings
 from gateway.pipeline.settings import BufferSettings, RespondSettings
 from gateway.transport.server import DISCARD_LIMIT, LINGER_S, READ_AHEAD, REQUESTS_PER_CALLBACK
 from gateway.transport.settings import ClientSettings
@@ -501,6 +501,42 @@ async def test_a_client_that_reads_nothing_is_cut() -> None:
     assert client.aborted
     assert wired.upstreams[0].aborted
     assert wired.gateway.buffered.value == wired.gateway.in_flight == 0
+
+
+async def test_past_the_limit_of_buffered_bytes_who_reads_slowly_is_cut() -> None:
+    wired = Wired(proxy(limits=LimitSettings(buffered_bytes=500_000), client=ClientSettings(body_timeout_s=60.0)))
+    slow = [wired.client() for _ in range(3)]
+    for client in slow:
+        client.blocked = True
+        client.send(GET)
+        await wired.settle()
+        wired.upstreams[-1].send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 300_000)
+        await wired.pass_time(0.2)
+    assert [client.aborted for client in slow] == [False, True, True], "there is room for one"
+    assert {exchange.reason for exchange in wired.log} == {"shed_overload"}
+    assert 0 < wired.gateway.buffered.value <= 500_000
+    assert [wire.is_open for wire in wired.upstreams] == [True, False, False]
+    slow[0].unblock()
+    await wired.settle()
+    assert wired.gateway.buffered.value == 0
+
+
+async def test_past_the_limit_of_buffered_bytes_no_body_is_taken_on() -> None:
+    wired = Wired(proxy(limits=LimitSettings(buffered_bytes=1000)))
+    first, second = wired.client(), wired.client()
+    first.send(request(b"Content-Length: 1002", body=b"x" * 1001))
+    second.send(request(b"Content-Length: 10", body=b"x"))
+    await wired.settle()
+    (answer,) = _answers(second)
+    assert (answer.status, answer.reason, answer.get("retry-after")) == (503, "shed_overload", "1")
+    H11Upstream(wired)
+    first.send(b"x")
+    await wired.settle()
+    third = wired.client()
+    third.send(request(b"Content-Length: 10", body=b"x"))
+    third.send(b"x" * 9)
+    await wired.settle()
+    assert [each.status for each in _answers(first) + _answers(third)] == [200, 200]
 
 
 async def test_a_client_that_reads_a_little_is_not_cut() -> None:

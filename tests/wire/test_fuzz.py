@@ -46,12 +46,21 @@ STRICTER = {
         r"conflicting Content-Length headers"
     ),
 }
+OTHERWISE = {
+    # It takes a tab beside `chunked` (OWS, RFC 9110 5.5) for part of another coding, and the answer lasts until close.
+    "llhttp": re.compile(rb"(?i)\r\ntransfer-encoding:(?:[ \t]*\t[ \t]*chunked|[ \t]*chunked[ \t]*\t)"),
+    # It keeps no HTTP/1.0 connection, whatever Connection says.
+    "h11": re.compile(rb"HTTP/1\.0"),
+}
+"""Bytes in whose presence a peer reads on in another way; what we send on is framed anew, so nobody behind us can."""
 NO_PEER_FOLLOWS = {"upgrade", "CONNECT"}
 """Where a parser leaves HTTP behind. llhttp does at `Upgrade` (even with a body before it), which we never do."""
 
 
 def _agree(name: str, ours: Reading, peer: Reading, data: bytes) -> int:
     """How many messages both saw alike; raises where the peer frames what we took in another way."""
+    if OTHERWISE[name].search(data):
+        return sum(mine == theirs for mine, theirs in zip(ours.messages, peer.messages, strict=False))
     for at, message in enumerate(ours.messages):
         if at < len(peer.messages):
             if peer.messages[at] != message:
