@@ -1,6 +1,6 @@
 """The field section of a head: validated as a whole, then split into lines.
 
-An ordinary section is checked by two calls into C; whatever is not plain goes to one anchored, linear regular expression.
+An ordinary section is checked by two calls into C; what is not plain goes to one anchored, linear expression.
 
 Rules (RFC 9112 section 5, RFC 9110 section 5.5), each a way a peer could make two parsers disagree:
 - every line ends in CRLF; no bare CR or LF, no NUL, no other control byte except tab, no DEL;
