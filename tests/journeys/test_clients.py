@@ -1,9 +1,12 @@
-"""Everyday HTTP clients through the real gateway: curl, requests, httpx, aiohttp."""
+"""Everyday HTTP clients through the real gateway: curl, requests, httpx, aiohttp, wrk, h2load; plain and TLS."""
 
 import asyncio
 import hashlib
 import json
+import re
+import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,12 @@ import aiohttp
 import httpx
 import pytest
 import requests
+import trustme
 from aiohttp import web
 
 from tests.support.gateway import Gateway
 from tests.support.loop_thread import LoopThread
+from tests.support.raw import Raw
 
 MIB = 1024 * 1024
 BODY = bytes(range(256)) * 4096
@@ -83,10 +88,24 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with LoopThread() as thread:
         runner = web.AppRunner(app)
         port = thread.run(_start(runner))
-        config = f'upstreams: {{u: "http://127.0.0.1:{port}"}}\nroutes: [{{name: all, match: "/*", to: u}}]\n'
-        with Gateway(config, Path(tmp_path_factory.mktemp("gateway"))) as gateway:
+        directory = Path(tmp_path_factory.mktemp("gateway"))
+        _write_certificates(directory)
+        config = f"""
+listen:
+  - 127.0.0.1:0
+  - {{address: "localhost:0", tls: {{cert: {directory}/own.pem, key: {directory}/own.pem}}}}
+upstreams: {{u: "http://127.0.0.1:{port}"}}
+routes: [{{name: all, match: "/*", to: u}}]
+"""
+        with Gateway(config, directory) as gateway:
             yield gateway
         thread.run(runner.cleanup())
+
+
+def _write_certificates(directory: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(str(directory / "own.pem"))
 
 
 async def _start(runner: web.AppRunner) -> int:
@@ -136,6 +155,80 @@ def test_curl_keeps_one_connection(gateway: Gateway) -> None:
     urls = [gateway.base_url + "/echo"] * 4
     out = _curl(gateway, "/echo", "-w", "\n%{num_connects}\n", *urls).decode().splitlines()
     assert [line for line in out if line.isdigit()] == ["1", "0", "0", "0", "0"]
+
+
+# --- load generators ------------------------------------------------------------------------------------------------
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def test_wrk(gateway: Gateway) -> None:
+    out = _run("wrk", "-t1", "-c8", "-d1s", gateway.base_url + "/echo")
+    assert "Socket errors" not in out
+    assert "Non-2xx" not in out
+    assert int(re.findall(r"(\d+) requests in", out)[0]) > 50
+
+
+@pytest.mark.parametrize("listener", [0, 1])
+def test_h2load(gateway: Gateway, listener: int) -> None:
+    out = _run("h2load", "--h1", "-n", "400", "-c", "8", gateway.base_urls[listener] + "/echo")
+    assert "400 succeeded, 0 failed, 0 errored, 0 timeout" in out
+    assert "400 2xx, 0 3xx, 0 4xx, 0 5xx" in out
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------
+
+
+def test_curl_with_tls(gateway: Gateway) -> None:
+    def curl(path: str, *options: str, data: bytes = b"") -> bytes:
+        done = subprocess.run(
+            ["curl", "-sS", "--noproxy", "*", "--cacert", _trust(gateway), *options, gateway.base_urls[1] + path],
+            input=data,
+            capture_output=True,
+            check=True,
+        )
+        return done.stdout
+
+    assert _is_body(json.loads(curl("/up", "--data-binary", "@-", data=BODY)))
+    assert curl("/down") == BODY
+    assert curl("/stream") == BODY
+    assert curl("/echo", "--http2", "-o", "/dev/null", "-w", "%{http_version}") == b"1.1"
+
+
+def _trust(gateway: Gateway) -> str:
+    return str(gateway.config.parent / "ca.pem")
+
+
+def _tls(gateway: Gateway) -> Raw:
+    return Raw(
+        int(gateway.base_urls[1].rpartition(":")[2]),
+        tls=ssl.create_default_context(cafile=_trust(gateway)),
+        server_name="127.0.0.1",
+    )
+
+
+def test_pipelining_and_refusals_with_tls(gateway: Gateway) -> None:
+    with _tls(gateway) as raw:
+        raw.send(
+            b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n" * 5
+            + b"nonsense\r\n\r\n"
+            + b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"
+        )
+        begun = time.monotonic()
+        assert [raw.answer().status for _ in range(6)] == [200] * 5 + [400]
+        assert time.monotonic() - begun < 2
+        assert raw.rest() == b""
+
+
+def test_a_slow_reader_with_tls(gateway: Gateway) -> None:
+    with _tls(gateway) as raw:
+        raw.send(b"GET /down HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert raw.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"".join(raw.pieces()) == BODY
+        assert not raw.was_reset
 
 
 # --- requests -------------------------------------------------------------------------------------------------------
