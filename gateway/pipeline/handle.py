@@ -17,7 +17,8 @@ from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.client_facts import ClientFacts
 from gateway.pipeline.respond import redirect_to_https, respond_error, send_whole
 from gateway.pipeline.route import Call, Route, RouteStats
-from gateway.transport.server import Handler, ServerConnection
+from gateway.transport.listener import Handler
+from gateway.transport.server import ServerConnection
 from gateway.wire.head import RequestHead
 from gateway.wire.hops import Networks
 

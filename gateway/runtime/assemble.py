@@ -25,9 +25,10 @@ from gateway.pipeline.settings import ForwardSettings, RespondSettings, RouteSet
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
+from gateway.transport.listener import Listener
 from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import Resolver
-from gateway.transport.server import Listener
+from gateway.transport.server import ServerConnection
 from gateway.transport.settings import ListenSettings
 from gateway.transport.tls import client_tls, read_certificate
 from gateway.upstreams.settings import UpstreamSettings
@@ -58,6 +59,10 @@ class Gateway:
     def listener(self, index: int) -> Listener:
         """The listener of `settings.listen[index]`."""
         return self._listeners[index]
+
+    def connection(self, index: int, peer: str | None = None) -> ServerConnection:
+        """A protocol for a socket accepted on `settings.listen[index]`; `peer` where a PROXY header told it."""
+        return ServerConnection(self._listeners[index], peer)
 
     async def start(self) -> None:
         """Resolve what has to be resolved before the first request."""

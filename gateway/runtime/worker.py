@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import uvloop
 
@@ -130,7 +131,7 @@ class Worker:
         return Acceptor(
             self._loop,
             self._sockets[index],
-            self._gateway.listener(index).connection,
+            partial(self._gateway.connection, index),
             admission=admission,
             events=_Counted(self._registry, settings.name),
             tls=server_tls(settings.tls) if settings.tls else None,

@@ -7,15 +7,14 @@ whole, a framing error, `Connection: close`.
 import asyncio
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.memo import Memo
 from gateway.transport.outgoing import Outgoing
-from gateway.wire.chunked import ChunkDecoder
-from gateway.wire.fields import CHUNKED, UNTIL_CLOSE, Fields
+from gateway.wire.body import BodyReader
+from gateway.wire.fields import UNTIL_CLOSE, Fields
 from gateway.wire.head import ResponseHead
 from gateway.wire.limits import HeadLimits
 
@@ -95,10 +94,9 @@ class UpstreamConnection(Outgoing):
 
     __slots__ = (
         "__weakref__",
-        "_decoder",
+        "_body",
         "_interims",
         "_keep",
-        "_left",
         "_method",
         "_paused",
         "_pending",
@@ -133,11 +131,10 @@ class UpstreamConnection(Outgoing):
         """Whether the request was given as one piece: then what waits in `unsent` is all of it."""
         self._method = ""
         self._keep = True
-        self._left = 0
         self._interims = 0
         self._timeout_s = inf
         self._pending = b""
-        self._decoder: ChunkDecoder | None = None
+        self._body: BodyReader | None = None
         self._paused = False
 
     # --- using it -----------------------------------------------------------------------------------------------
@@ -351,54 +348,37 @@ class UpstreamConnection(Outgoing):
                 self._release(now)
                 user.on_head(head, data, True, now)
                 return
-            self._left = length - size
-            self._state = BODY
-        elif length == CHUNKED:
-            self._state = BODY
-            decoder = ChunkDecoder(ANSWER_LIMITS)
-            data = decoder.feed(data)
-            if decoder.done:
-                self._keep = self._keep and not decoder.rest
-                if decoder.trailers is None:
+        body = BodyReader(length, ANSWER_LIMITS)
+        data = body.feed(data)
+        if body.done:
+            self._keep = self._keep and not body.rest
+            if body.trailers is None:
+                self._release(now)
+                user.on_head(head, data, True, now)
+            else:
+                user.on_head(head, data, False, now)
+                if self.user is user:
                     self._release(now)
-                    user.on_head(head, data, True, now)
-                else:
-                    user.on_head(head, data, False, now)
-                    if self.user is user:
-                        self._release(now)
-                        user.on_data(b"", True, decoder.trailers, now)
-                return
-            self._decoder = decoder
-        elif length == UNTIL_CLOSE:
-            self._state = UNTIL_END
-            self._keep = False
+                    user.on_data(b"", True, body.trailers, now)
+            return
+        self._body = body
+        self._state = UNTIL_END if length == UNTIL_CLOSE else BODY
+        self._keep = self._keep and length != UNTIL_CLOSE
         user.on_head(head, data, False, now)
 
     def _read_body(self, data: bytes, now: float) -> None:
         user = cast(User, self.user)
-        if self._state != BODY:
+        body = self._body
+        if body is None:
             user.on_data(data, False, None, now)
-        elif self._decoder is not None:
-            decoder = self._decoder
-            data = decoder.feed(data)
-            if decoder.done:
-                self._decoder = None
-                self._keep = self._keep and not decoder.rest
-                self._release(now)
-                user.on_data(data, True, decoder.trailers, now)
-            elif data:
-                user.on_data(data, False, None, now)
-        else:
-            left = self._left - len(data)
-            if left > 0:
-                self._left = left
-                user.on_data(data, False, None, now)
-                return
-            if left < 0:
-                data = data[: self._left]
-                self._keep = False
+            return
+        data = body.feed(data)
+        if body.done:
+            self._keep = self._keep and not body.rest
             self._release(now)
-            user.on_data(data, True, None, now)
+            user.on_data(data, True, body.trailers, now)
+        elif data:
+            user.on_data(data, False, None, now)
 
     def _upgrade(self, head: ResponseHead, data: bytes) -> None:
         user = cast(User, self.user)
@@ -411,6 +391,7 @@ class UpstreamConnection(Outgoing):
     def _release(self, now: float) -> None:
         """The answer is whole: back to the idle ones, or closed where anything is in doubt."""
         self.user = None
+        self._body = None
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
@@ -436,7 +417,7 @@ class UpstreamConnection(Outgoing):
             self._state = CLOSED
             self.user = None
             self._pending = b""
-            self._decoder = None
+            self._body = None
             self.owner.deadlines.forget(self)
             self.owner.closed(self)
 
@@ -451,6 +432,3 @@ class UpstreamConnection(Outgoing):
 
     def __repr__(self) -> str:
         return f"<UpstreamConnection {_STATES[self._state]} served={self.served}>"
-
-
-ConnectionFactory = Callable[["Connections"], UpstreamConnection]

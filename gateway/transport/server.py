@@ -11,7 +11,6 @@ goes on, since a paused socket shows neither FIN nor RST).
 import asyncio
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from fcntl import ioctl
 from math import inf
 from termios import TIOCOUTQ
@@ -19,30 +18,21 @@ from typing import Any, Final, cast
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
-from gateway.core.memo import Memo
-from gateway.transport.deadlines import Deadlines
-from gateway.transport.flow import Buffered
-from gateway.transport.outgoing import Outbox, Outgoing
-from gateway.transport.settings import ClientSettings
-from gateway.wire.chunked import ChunkDecoder, encode_chunk
-from gateway.wire.fields import CHUNKED
-from gateway.wire.head import RequestFields, RequestHead
+from gateway.transport.listener import Listener
+from gateway.transport.outgoing import Outgoing
+from gateway.wire.body import BodyReader
+from gateway.wire.chunked import encode_chunk
+from gateway.wire.head import RequestHead
 from gateway.wire.write import CONTINUE, STATUS_LINES
 
 READ_AHEAD: Final = 64 * 1024
 """Bytes of pipelined requests kept while an exchange is under way."""
 DISCARD_LIMIT: Final = 256 * 1024
 """A request body that nobody wants is read up to this to keep the connection; beyond, the connection is closed."""
-UNKNOWN: Final = 2**63 - 1
-"""Length of a body that nobody knows: longer than any."""
 LINGER_S: Final = 2.0
 """How long a closed connection is still read, so that a reset does not destroy the answer (nginx: lingering_close)."""
 REQUESTS_PER_CALLBACK: Final = 16
 """Pipelined requests begun in one callback; the rest wait for the next turn of the loop."""
-MEMO_SIZE: Final = 512
-"""Distinct field sections (and answer heads) remembered; 1 KiB at most each."""
-MEMO_BYTES: Final = 1024
-
 IDLE: Final = 0
 HEAD: Final = 1
 BODY: Final = 2
@@ -72,86 +62,15 @@ class Sink(ABC):
     def on_client_ready(self) -> None: ...
 
 
-class Handler(ABC):
-    """Who answers. `handle` may call `send` before it returns."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def handle(self, connection: "ServerConnection", head: RequestHead, data: bytes, end: bool) -> None: ...
-
-    @abstractmethod
-    def reject(self, connection: "ServerConnection", error: GatewayError) -> None: ...
-
-    @abstractmethod
-    def finished(self, exchange: Exchange, now: float) -> None: ...
-
-
-class Listener:
-    """What the connections of one listening address share. `handler` is swapped as a whole at a reload."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        scheme: str,
-        settings: ClientSettings,
-        deadlines: Deadlines,
-        handler: Handler,
-        buffered: Buffered,
-        outbox: Outbox,
-        call_soon: Callable[..., Any],
-        on_open: Callable[[], None] = lambda: None,
-        on_close: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.name = name
-        self.scheme = scheme
-        self.settings = settings
-        self.deadlines = deadlines
-        self.handler = handler
-        self.buffered = buffered
-        self.outbox = outbox
-        self.call_soon = call_soon
-        self.on_open = on_open
-        self.on_close = on_close
-        self.connections: set[ServerConnection] = set()
-        self.draining = False
-        self.memo: Memo[bytes, RequestFields] = Memo(MEMO_SIZE)
-
-    def connection(self, peer: str | None = None) -> "ServerConnection":
-        """A protocol for one accepted socket; `peer` is the client's address where a PROXY header told it."""
-        return ServerConnection(self, peer)
-
-    def fields(self, section: bytes) -> RequestFields:
-        """The parsed fields of `section`. Clients repeat themselves, so equal sections are parsed once."""
-        fields = self.memo.found.get(section)
-        if fields is None:
-            fields = RequestFields(section.decode("latin-1"), self.settings.head)
-            if len(section) <= MEMO_BYTES:
-                self.memo.keep(section, fields)
-        return fields
-
-    def drain(self) -> None:
-        """Close idle connections now, and the others with their next answer."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-
-    def __repr__(self) -> str:
-        return f"<Listener {self.name} {len(self.connections)} connections>"
-
-
 class ServerConnection(Outgoing):
     """One client connection."""
 
     __slots__ = (
         "__weakref__",
-        "_body_left",
+        "_body",
         "_body_seen",
         "_buffer",
         "_chunked_out",
-        "_closing",
-        "_decoder",
         "_held",
         "_keep_alive",
         "_paused",
@@ -192,11 +111,9 @@ class ServerConnection(Outgoing):
         self._state = IDLE
         self._buffer = b""
         self._scanned = 0
-        self._body_left = 0
         self._body_seen = 0
-        self._decoder: ChunkDecoder | None = None
+        self._body: BodyReader | None = None
         self._keep_alive = True
-        self._closing = False
         self._chunked_out = False
         self._paused = False
         self._read_ahead = 0
@@ -257,7 +174,7 @@ class ServerConnection(Outgoing):
         if self.exchange is not None:
             self._end_exchange(None if was_tunnel else "client_closed")
         self._buffer = self.unsent = b""
-        self._decoder = None
+        self._body = None
         self.transport = cast(asyncio.Transport, None)
 
     def set_read_ahead(self, size: int) -> None:
@@ -355,12 +272,8 @@ class ServerConnection(Outgoing):
             self.listener.handler.handle(self, head, b"", True)
             return data
         self._state = BODY
-        if length == CHUNKED:
-            self._decoder = ChunkDecoder(self.listener.settings.head)
-            self._body_left = -1
-        else:
-            self._body_left = length
-        piece, rest, end = self._take_body(data)
+        self._body = body = BodyReader(length, self.listener.settings.head)
+        piece, end = body.feed(data), body.done
         self._body_seen = len(piece)
         if end:
             self._state = WAITING
@@ -369,29 +282,12 @@ class ServerConnection(Outgoing):
         self.listener.handler.handle(self, head, piece, end)
         if self.exchange is not None:
             self.exchange.bytes_in += len(piece)
-        return rest
-
-    def _take_body(self, data: bytes) -> tuple[bytes, bytes, bool]:
-        """(body bytes, bytes behind the body, whether the body ended)."""
-        decoder = self._decoder
-        if decoder is not None:
-            piece = decoder.feed(data)
-            if decoder.done:
-                self._decoder = None
-                return piece, decoder.rest, True
-            return piece, b"", False
-        left = self._body_left
-        if len(data) < left:
-            self._body_left = left - len(data)
-            return data, b"", False
-        self._body_left = 0
-        if len(data) == left:
-            return data, b"", True
-        return data[:left], data[left:], True
+        return body.rest
 
     def _read_body(self, data: bytes) -> None:
+        body = cast(BodyReader, self._body)
         try:
-            piece, rest, end = self._take_body(data)
+            piece, end = body.feed(data), body.done
         except GatewayError as error:
             self._fail_body(error)
             return
@@ -404,8 +300,8 @@ class ServerConnection(Outgoing):
         if end:
             self._state = WAITING
             self.deadline = inf
-            if rest:
-                self._keep_for_later(rest)
+            if body.rest:
+                self._keep_for_later(body.rest)
         else:
             self._body_progress()
         if self.sink is not None and (piece or end):
@@ -452,20 +348,19 @@ class ServerConnection(Outgoing):
 
     def _discard(self, data: bytes) -> None:
         """Read the rest of a body whose answer is out already; then go on, unless it is too much."""
+        body = cast(BodyReader, self._body)
         try:
-            piece, rest, end = self._take_body(data)
+            self._body_seen += len(body.feed(data))
         except GatewayError:
             self._close()
             return
-        self._body_seen += len(piece)
-        if end:
-            self._decoder = None
+        if body.done:
             if not self._keep_alive:
                 self._close()
                 return
             self._become_idle(self._now())
-            if rest:
-                self._read_head(rest)
+            if body.rest:
+                self._read_head(body.rest)
         elif self._body_seen > DISCARD_LIMIT:
             self._linger()
 
@@ -574,7 +469,8 @@ class ServerConnection(Outgoing):
 
     def _can_discard(self) -> bool:
         """Whether the rest of the request's body is known to be small enough to be read and dropped."""
-        return not self.expects_continue and (self._decoder is not None or self._body_left <= DISCARD_LIMIT)
+        body = self._body
+        return not self.expects_continue and body is not None and (body.is_chunked or body.left <= DISCARD_LIMIT)
 
     def _become_idle(self, now: float) -> None:
         self._state = IDLE
@@ -610,10 +506,9 @@ class ServerConnection(Outgoing):
         """Answer what is not a request and never read this connection again (RFC 9112 section 9.3)."""
         self._keep_alive = False
         self._buffer = b""
-        self._decoder = None
+        self._body = None
         self.expects_continue = False
         self._state = BODY
-        self._body_left = UNKNOWN
         self.listener.handler.reject(self, error)
 
     # --- tunnels ------------------------------------------------------------------------------------------------
@@ -670,7 +565,7 @@ class ServerConnection(Outgoing):
         """Say that we are done, and read on for a moment, so that the client gets the answer and not a reset."""
         self._state = LINGERING
         self._buffer = b""
-        self._decoder = None
+        self._body = None
         self._set_deadline(self._now() + LINGER_S)
         self.flush()
         if self.transport.can_write_eof():

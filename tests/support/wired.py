@@ -220,7 +220,7 @@ class Wired:
 
     def client(self, peer: str = "127.0.0.1", listener: int = 0) -> ByteWire:
         """A new connection of a client."""
-        protocol = self.gateway.listener(listener).connection()
+        protocol = self.gateway.connection(listener)
         wire = ByteWire(self._loop, protocol, (peer, 40000))
         protocol.connection_made(wire)
         return wire
