@@ -55,7 +55,7 @@ async def _lines(request: web.Request) -> web.StreamResponse:
     await answer.prepare(request)
     for number in range(5):
         await answer.write(b"line %d\n" % number)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # lines that come one by one
     return answer
 
 
@@ -105,7 +105,9 @@ routes: [{{name: all, match: "/*", to: u}}]
 def _write_certificates(directory: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
-    authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(str(directory / "own.pem"))
+    authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
+        str(directory / "own.pem")
+    )
 
 
 async def _start(runner: web.AppRunner) -> int:

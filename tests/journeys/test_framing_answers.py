@@ -46,7 +46,7 @@ class Table:
                 continue
             for number, piece in enumerate(self.rows[int(path)]):
                 if number:
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.02)  # so that the pieces come apart
                 if piece == b"FIN":
                     return
                 if piece == b"RST":

@@ -189,7 +189,7 @@ def _until_close(end: str) -> Script:
     async def script(wire: Wire) -> None:
         await wire.request()
         await wire.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # so that the bytes and the end come apart
         if end == "fin":
             wire.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
             await wire.eof()

@@ -64,7 +64,10 @@ class _Upstream:
             wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
             return
         assert b"GOOD" not in body, "the body of one request in another"
-        for piece in pieces_of(self._rng, next(self._answers)):
+        answer = next(self._answers)
+        if b" 101 " in answer:
+            wire.on_write = None  # a tunnel from here on, or closed
+        for piece in pieces_of(self._rng, answer):
             wire.send(piece)
         if self._rng.random() < 0.2:
             wire.send_eof()

@@ -48,7 +48,10 @@ STRICTER = {
 }
 OTHERWISE = {
     # It takes a tab beside `chunked` (OWS, RFC 9110 5.5) for part of another coding, and the answer lasts until close.
-    "llhttp": re.compile(rb"(?i)\r\ntransfer-encoding:(?:[ \t]*\t[ \t]*chunked|[ \t]*chunked[ \t]*\t)"),
+    # It gives a body to interim answers that it does not know (RFC 9112 6.3: no 1xx has one).
+    "llhttp": re.compile(
+        rb"(?i)\r\ntransfer-encoding:(?:[ \t]*\t[ \t]*chunked|[ \t]*chunked[ \t]*\t)|HTTP/1\.[01] 1(?!0[0-3])[0-9]{2}"
+    ),
     # It keeps no HTTP/1.0 connection, whatever Connection says.
     "h11": re.compile(rb"HTTP/1\.0"),
 }
