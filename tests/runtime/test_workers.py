@@ -10,7 +10,7 @@ import pytest
 
 from gateway.observe.memory import SharedMemory, WorkerState
 from gateway.runtime.launch import Launcher, Process
-from gateway.runtime.workers import StartError, Workers
+from gateway.runtime.workers import BACKOFF_S, StartError, Workers
 
 
 class Crew:
@@ -100,8 +100,9 @@ async def test_one_that_ends_again_and_again_is_slowed_down(hire: Hire) -> None:
     await crew.workers.start()
     await crew.until(lambda: len(crew.launched) == 4)
     pauses = [later - earlier for earlier, later in pairwise(crew.times)]
-    assert pauses[1] - pauses[0] > 0.2
-    assert pauses[2] - pauses[1] > 0.2
+    # Lower bounds, which hold however slow the machine is.
+    assert pauses[1] >= BACKOFF_S[1]
+    assert pauses[2] >= BACKOFF_S[2]
     assert crew.workers.restarts["exit"] == 3
 
 
