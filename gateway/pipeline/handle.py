@@ -93,8 +93,8 @@ class Pipeline(Handler):
             self._count(call, route.stats)
             self._admit(call, route)
             route.answer.begin(call)
-        except PathError as error:
-            self._refuse(call, GatewayError("bad_request", str(error)))
+        except PathError as problem:
+            self._refuse(call, GatewayError("bad_request", str(problem)))
         except GatewayError as error:
             self._refuse(call, error)
         except Exception:
