@@ -59,12 +59,12 @@ def check_listeners(checked: Checked) -> None:
     for index, listen in enumerate(checked.config.listen):
         path: KeyPath = ("listen", index)
         name = str(listen.address)
-        if name in seen:
+        if name in seen and not name.endswith(":0"):  # port 0 is another port each time
             checked.fault((*path, "address"), f"{name} is listened on already, at {checked.place(seen[name])}")
         seen.setdefault(name, path)
         _check_listener(checked, listen, path)
     admin = checked.config.admin
-    if str(admin.address) in seen and admin.address.port != 0:
+    if str(admin.address) in seen and admin.address.port:
         checked.fault(("admin", "address"), f"{admin.address} is listened on already, at {checked.place(('listen',))}")
     if not admin.address.is_loopback and not admin.token:
         checked.fault(

@@ -49,6 +49,10 @@ def test_every_default_of_an_upstream_and_a_route_is_that_of_the_settings(loaded
     )
 
 
+def test_port_0_may_stand_twice(loaded: Load) -> None:
+    assert len(settings(loaded, MINIMAL + "listen: ['127.0.0.1:0', '127.0.0.1:0']").listen) == 2
+
+
 def test_short_and_long_forms_say_the_same(loaded: Load) -> None:
     short = settings(
         loaded,
