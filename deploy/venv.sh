@@ -57,6 +57,16 @@ make_venv() {
     "$python" -m venv .venv || die "could not make .venv with $python"
 }
 
+# Whether there is a C compiler with the headers of .venv's Python, installing Debian's where that works.
+find_compiler() {
+    local headers
+    headers=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    if command -v "${CC:-cc}" >/dev/null && [ -f "$headers/Python.h" ]; then return; fi
+    command -v apt-get >/dev/null && can_be_root || return 1
+    install_packages gcc libc6-dev "$(.venv/bin/python -c 'import sys; print("libpython%d.%d-dev" % sys.version_info[:2])')"
+    [ -f "$headers/Python.h" ]
+}
+
 # install_checkout [EXTRA]: .venv holds this checkout (editable) and what it needs. Quick when nothing changed.
 install_checkout() {
     local extra=${1:+[$1]} stamp=".venv/installed-${1:-plain}" stamps wanted
