@@ -85,16 +85,16 @@ _UNITS = {
 }
 
 
-def markdown(results: Mapping[str, tuple[Load, Rounds]], subject: str, peers: Sequence[str]) -> str:
-    """The table of the README: a load a row, a proxy a column."""
-    heads = ["load", "gateway", *(_SHORT[peer] for peer in peers), "ratio (must)"]
+def markdown(results: Mapping[str, tuple[Load, Rounds]], subjects: Sequence[str], peers: Sequence[str]) -> str:
+    """The table of the README: a load a row, a proxy a column, and for each gateway its ratios."""
+    heads = ["load", *subjects, *(_SHORT[peer] for peer in peers), *(f"{subject} (must)" for subject in subjects)]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for load, rounds in results.values():
         cells = [f"{load.title}, {_UNITS[load.shows]}"]
-        for name in (subject, *peers):
+        for name in (*subjects, *peers):
             medians = median_figures(list(rounds[name])) if name in rounds else {}
             cells.append(_number(medians[load.shows]) if load.shows in medians else "")
-        cells.append("; ".join(_ratio(verdict) for verdict in verdicts(load, rounds, subject)))
+        cells += ["; ".join(map(_ratio, verdicts(load, rounds, subject))) for subject in subjects]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
