@@ -1,10 +1,13 @@
 """The one door to orjson."""
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 JSONDecodeError = orjson.JSONDecodeError
+
+_dumps: Final = orjson.dumps
+_NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 
 
 def dumps(value: Any) -> bytes:
@@ -14,7 +17,7 @@ def dumps(value: Any) -> bytes:
 
 def dumps_line(value: Any) -> bytes:
     """`value` as one line of compact JSON, newline included."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    return _dumps(value, None, _NEWLINE)
 
 
 def dumps_pretty(value: Any) -> bytes:

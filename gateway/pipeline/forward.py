@@ -11,7 +11,9 @@ from math import inf
 from typing import Final
 
 from gateway.core.errors import GatewayError
+from gateway.decide.route.rewrite import Rewrite
 from gateway.pipeline.attempt import Attempt
+from gateway.pipeline.client_facts import ClientFacts
 from gateway.pipeline.edits import Editor
 from gateway.pipeline.respond import http_date, respond_error
 from gateway.pipeline.route import Answer, Call
@@ -43,7 +45,7 @@ class Plan(Answer):
         "now",
         "request_edit",
         "response_edit",
-        "target_of",
+        "rewrite",
         "timeout_s",
         "upgrades",
         "via",
@@ -53,7 +55,7 @@ class Plan(Answer):
         self,
         *,
         choose: Callable[[], Upstream],
-        target_of: Callable[[Call], str],
+        rewrite: Rewrite,
         host: str,
         timeout_s: float | None,
         buffer: BufferSettings,
@@ -65,8 +67,8 @@ class Plan(Answer):
         now: Callable[[], float],
     ) -> None:
         self.choose = choose
-        self.target_of = target_of
-        """Makes the request target (path and query) for the upstream."""
+        self.rewrite = rewrite
+        """Makes the path for the upstream."""
         self.host = host
         """pass, upstream, or a name."""
         self.timeout_s = inf if timeout_s is None else timeout_s
@@ -200,7 +202,8 @@ class Forward(Sink):
         lines = fields.forward
         if lines is None:
             lines = fields.forward = lines_of(request_fields(fields))
-        lines = f"{lines}{self.connection.forwarding.lines(head)}X-Request-Id: {call.request_id}\r\n"
+        facts: ClientFacts = self.connection.forwarding
+        lines = f"{lines}{facts.lines(head)}X-Request-Id: {call.request_id}\r\n"
         if fields.hop_lines:
             lines += self._hop_lines(head)
         body = b""
@@ -212,7 +215,9 @@ class Forward(Sink):
         host = head.authority if plan.host == "pass" else plan.host
         if plan.host == "upstream" or not host:
             host = attempt.target.key
-        target = plan.target_of(call)
+        target = plan.rewrite(call.normal_path, call.match)
+        if head.query is not None:
+            target = f"{target}?{head.query}"
         data = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
         timeout = min(self.upstream.settings.timeout.head_s, call.started_at + plan.timeout_s - now)
         connection.send(attempt, self.method, data + body if body else data, self._body_whole, timeout, now)

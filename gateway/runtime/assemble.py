@@ -20,7 +20,7 @@ from gateway.pipeline.forward import Plan
 from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
 from gateway.pipeline.hash_key import hash_key
 from gateway.pipeline.respond import RedirectAnswer, Respond
-from gateway.pipeline.route import Answer, Call, Route, RouteStats
+from gateway.pipeline.route import Answer, Route, RouteStats
 from gateway.pipeline.settings import ForwardSettings, RespondSettings, RouteSettings
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
@@ -260,7 +260,7 @@ def _plan(
 ) -> Plan:
     return Plan(
         choose=_chooser(answer, upstreams),
-        target_of=_target_of(answer),
+        rewrite=Rewrite(answer),
         host=answer.host,
         timeout_s=settings.timeout_s,
         buffer=settings.buffer,
@@ -280,15 +280,3 @@ def _chooser(answer: ForwardSettings, upstreams: dict[str, Upstream]) -> Callabl
     split = Split(answer.to)
     rng = random.Random()
     return lambda: upstreams[split.pick(rng)]
-
-
-def _target_of(answer: ForwardSettings) -> Callable[[Call], str]:
-    """The request target for the upstream: the rewritten path, and the query byte for byte."""
-    rewrite = Rewrite(answer)
-
-    def target_of(call: Call) -> str:
-        path = rewrite(call.normal_path, call.match)
-        query = call.head.query
-        return path if query is None else f"{path}?{query}"
-
-    return target_of
