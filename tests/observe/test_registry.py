@@ -214,3 +214,14 @@ def test_the_table_follows_the_naming_rules() -> None:
         assert name.startswith("gateway_")
         assert name.endswith("_total") == (family.kind == "counter")
         assert family.help.endswith(".")
+
+
+def test_a_histogram_keeps_few_values_however_many_it_is_given(slot: Slot) -> None:
+    registry = Registry(slot)
+    histogram = registry.histogram("gateway_http_request_duration_seconds", route="r")
+    for number in range(10_000):
+        histogram.observe(number % 20)
+    assert sum(registry.cells) > 9_000  # counted before any tick, but for the last few
+    registry.flush(1.0)
+    # buckets and sum are the only cells that are not zero
+    assert sum(registry.cells) == 10_000 + sum(number % 20 for number in range(10_000))
