@@ -148,6 +148,7 @@ class Forward(Sink):
         """More of the request's body (or of what a tunnel carries)."""
         attempt = self.attempt
         if attempt is not None and attempt.connection is not None:
+            self._parts = None  # this piece is not kept, so from here on nothing can be sent again
             attempt.send_data(self._encode(data, end), end)
             return
         if data:
@@ -214,7 +215,7 @@ class Forward(Sink):
             lines = plan.request_edit.apply(lines)
         host = head.authority if plan.host == "pass" else plan.host
         if plan.host == "upstream" or not host:
-            host = attempt.target.key
+            host = attempt.target.authority
         target = plan.rewrite(call.normal_path, call.match)
         if head.query is not None:
             target = f"{target}?{head.query}"
@@ -268,13 +269,21 @@ class Forward(Sink):
             if length < 0 and self.method != "HEAD" and not head.bodiless:
                 length = len(data)
                 lines += f"Content-Length: {length}\r\n"
-        elif head.fields.index.get("content-type", "").startswith("text/event-stream"):
-            call.stream = "sse"
+        else:
+            self._begin_stream(head)
         if not head.dated:
             lines = f"Date: {http_date()}\r\n{lines}"
         if self.plan.response_edit is not None:
             lines = self.plan.response_edit.apply(lines)
         self.connection.send(head.status, f"{lines}X-Request-Id: {call.request_id}\r\n", length, data, end, now)
+
+    def _begin_stream(self, head: ResponseHead) -> None:
+        """More of the body comes: let go of the request's, which is not sent again, and mind a client that is slow."""
+        self._drop()
+        if self.connection.is_slow:
+            self.on_client_slow()
+        if head.fields.index.get("content-type", "").startswith("text/event-stream"):
+            self.call.stream = "sse"
 
     def _answer_lines(self, head: ResponseHead) -> str:
         lines = lines_of(response_fields(head))

@@ -23,7 +23,18 @@ class TargetSettings:
         """The `target` label of metrics and logs: `host:port`."""
         if self.path:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{self._host}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """What Host says where it names the target: as the config does, without the default port (RFC 9110 7.2)."""
+        if self.path or self.port == (443 if self.tls else 80):
+            return self._host
+        return f"{self._host}:{self.port}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)

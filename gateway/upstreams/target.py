@@ -15,6 +15,7 @@ class Target:
         "_gauges",
         "_registry",
         "_upstream",
+        "authority",
         "cells",
         "connections",
         "ewma_at",
@@ -26,10 +27,20 @@ class Target:
     )
 
     def __init__(
-        self, *, key: str, weight: int, upstream: str, connections: Connections, registry: Registry, now: float
+        self,
+        *,
+        key: str,
+        authority: str,
+        weight: int,
+        upstream: str,
+        connections: Connections,
+        registry: Registry,
+        now: float,
     ) -> None:
         self.key = key
         """`host:port`: the label in metrics and logs."""
+        self.authority = authority
+        """What Host says with `host: upstream`, or where the client sent none."""
         self.weight = weight
         self.connections = connections
         self.in_flight = 0

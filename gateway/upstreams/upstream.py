@@ -96,10 +96,10 @@ class Upstream:
 
     def flush(self) -> None:
         """Write the gauges of all targets."""
-        for target in self.targets:
-            target.flush()
         for target in self._left:
             target.flush(up=False)
+        for target in self.targets:  # behind the others: DNS may name an address again, and its series is the same
+            target.flush()
         self._left = [target for target in self._left if target.in_flight]
 
     async def _keep_up(self, named: TargetSettings) -> None:
@@ -148,6 +148,7 @@ class Upstream:
         )
         return Target(
             key=key,
+            authority=settings.authority,
             weight=settings.weight,
             upstream=self.name,
             connections=connections,
