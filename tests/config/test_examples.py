@@ -24,6 +24,7 @@ def directory(tmp_path: Path) -> Path:
 def test_there_is_an_example_of_every_feature() -> None:
     features = ["static-targets", "weighted-split", "tls", "unix-sockets", "rewrite-strip", "hosts"]
     features += ["respond-redirect", "headers", "limits", "balancers", "dns", "include"]
+    features += ["logs", "streaming", "behind-a-proxy"]
     assert {f"{feature}.yaml" for feature in features} <= set(EXAMPLES)
 
 
