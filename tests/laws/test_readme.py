@@ -1,5 +1,6 @@
 """The README tells the truth: its config loads, its commands, files, metrics and signals exist."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -10,10 +11,11 @@ import pytest
 import trustme
 
 from gateway.observe.metrics import FAMILIES
-from tests.laws.tree import ROOT, files
+from tests.laws.tree import ROOMS, ROOT, files, parsed, text
 
 README = (ROOT / "README.md").read_text()
 MAP = (ROOT / "gateway" / "README.md").read_text()
+TEST = re.compile(r"def (test_\w+)\(").findall
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -52,6 +54,33 @@ def test_files_exist(text: str) -> None:
     named = set(re.findall(r"`((?:deploy|config|tests|gateway)/[\w./-]*)", text))
     assert named
     assert [name for name in sorted(named) if not (ROOT / name.rstrip(".")).exists()] == []
+
+
+def test_rooms_of_the_map_have_these_files() -> None:
+    rows = re.findall(r"^\| \d+ \| `(\w+)/` \| (.*) \|$", MAP, re.MULTILINE)
+    assert {room for room, _ in rows} == set(ROOMS)
+    for room, told in rows:
+        there = {path.name for path in (ROOT / "gateway" / room).rglob("*.*")}
+        assert set(re.findall(r"`(\w+\.(?:py|html))`", told)) <= there, room
+
+
+def test_files_and_tests_of_the_map_exist() -> None:
+    named = set(re.findall(r"`(\w+/[\w/]+\.py)`", MAP))
+    places = [ROOT / "gateway", ROOT / "tests", ROOT]
+    assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
+    tests = {test for path in files("tests", ends=".py") for test in TEST(text(path))}
+    assert set(re.findall(r"`(test_\w+)`", MAP)) <= tests
+
+
+def test_functions_of_the_map_exist() -> None:
+    classes = [
+        (node.name, {each.name for each in node.body if isinstance(each, ast.FunctionDef)})
+        for path in files("gateway", ends=".py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+    ]
+    named = re.findall(r"`([A-Z]\w+)\.(\w+)`", MAP)
+    assert [call for call in named if not any(call[0] == name and call[1] in own for name, own in classes)] == []
 
 
 @pytest.fixture(scope="module")
