@@ -39,7 +39,7 @@ class Attempt(User):
         self._began_at = self._sent_at = 0.0
 
     def begin(self, now: float, *, fresh: bool = False) -> None:
-        """Take a place in the target's load and lease a connection; fresh: none that has served before."""
+        """Take a place in the target's load and lease a connection; fresh: none of the idle ones."""
         self.target.in_flight += 1
         connection = None if fresh else self.target.connections.lease()
         if connection is not None:
@@ -48,7 +48,8 @@ class Attempt(User):
             self.forward.send_request(self, connection, now)
         else:
             self._began_at = now
-            self._waiting = self.target.connections.wait(self)
+            until = self.forward.call.started_at + self.forward.plan.timeout_s
+            self._waiting = self.target.connections.wait(self, until)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         now = self.forward.plan.now()

@@ -35,6 +35,8 @@ class Call(Exchange):
         """The part of the body that came with the head."""
         self.end = end
         """Whether that is all of it."""
+        if data:
+            self.bytes_in = len(data)
         self.normal_path: str = head.path
         self.match: Match[Route] = _NO_MATCH
         self.stats: RouteStats | None = None

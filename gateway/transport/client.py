@@ -239,16 +239,17 @@ class UpstreamConnection(Outgoing):
             self._fail("upstream_protocol", error.detail)
 
     def eof_received(self) -> bool:
+        """The target ended its side; ours ends too, at once, so that nothing more is written to it."""
         if self._state == IDLE:
             self.close()
+        elif self._state == TUNNEL:
+            self._end_tunnel()
         elif self._state == UNTIL_END and self.user is not None and self._ended_in_order():
-            user = self.user
-            self._lose()
-            user.on_data(b"", True, None, self.owner.deadlines.clock())
-        elif self._state == TUNNEL and self.user is not None:
-            user = self.user
-            self._lose()
-            user.on_tunnel_end()
+            user, now = self.user, self.owner.deadlines.clock()
+            self._release(now)
+            user.on_data(b"", True, None, now)
+        elif self._state != CLOSED:
+            self._break()
         return False
 
     def _ended_in_order(self) -> bool:
@@ -262,16 +263,12 @@ class UpstreamConnection(Outgoing):
             return isinstance(error, ssl.SSLZeroReturnError)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._state == HEAD or self._state == BODY:
-            self._fail("upstream_reset", "the upstream closed the connection before its answer was whole")
-        elif self._state == UNTIL_END:
-            self._fail("upstream_reset", "the upstream's connection broke before its answer was whole")
-        elif self._state == TUNNEL and self.user is not None:
-            user = self.user
+        if self._state == TUNNEL:
+            self._end_tunnel()
+        elif self._state == IDLE or self._state == CLOSED:
             self._lose()
-            user.on_tunnel_end()
         else:
-            self._lose()
+            self._break()
         self.owner.deadlines.forget(self)
         self.unsent = b""
         self.transport = cast(asyncio.Transport, None)
@@ -287,10 +284,8 @@ class UpstreamConnection(Outgoing):
     def on_deadline(self, now: float) -> None:
         if self._state == IDLE:
             self.close()
-        elif self._state == TUNNEL and self.user is not None:
-            user = self.user
-            self.close()
-            user.on_tunnel_end()
+        elif self._state == TUNNEL:
+            self._end_tunnel()
         elif self._state == CLOSED:
             self.transport.abort()
         else:
@@ -403,6 +398,14 @@ class UpstreamConnection(Outgoing):
             self.owner.give_back(self)
         else:
             self.close()
+
+    def _end_tunnel(self) -> None:
+        user = cast(User, self.user)
+        self.close()
+        user.on_tunnel_end()
+
+    def _break(self) -> None:
+        self._fail("upstream_reset", "the upstream closed the connection before its answer was whole")
 
     def _fail(self, reason: str, detail: str) -> None:
         user = self.user

@@ -27,10 +27,12 @@ class Taker(Protocol):
 class Waiting:
     """One place in the line for a connection."""
 
-    __slots__ = ("_line", "armed", "deadline", "taker")
+    __slots__ = ("_dialled", "_line", "armed", "deadline", "taker")
 
-    def __init__(self, line: "Connections", taker: Taker) -> None:
+    def __init__(self, line: "Connections", taker: Taker, *, dialled: bool) -> None:
+        """dialled: a connection is opened for it; else one has to become free."""
         self._line = line
+        self._dialled = dialled
         self.taker: Taker | None = taker
         self.deadline = self.armed = inf
 
@@ -41,14 +43,14 @@ class Waiting:
 
     def on_deadline(self, now: float) -> None:
         taker, self.taker = self.taker, None
-        if taker is not None:
-            line = self._line
-            taker.on_no_connection(
-                GatewayError(
-                    "upstream_busy",
-                    f"all {line.settings.max} connections to {line.to} were taken for {line.settings.wait_s:g}s",
-                )
-            )
+        if taker is None:
+            return
+        line = self._line
+        if self._dialled:
+            error = GatewayError("connect_timeout", f"no connection to {line.to} within the time of the request")
+        else:
+            error = GatewayError("upstream_busy", f"all {line.settings.max} connections to {line.to} are taken")
+        taker.on_no_connection(error)
 
 
 class Connections:
@@ -80,16 +82,19 @@ class Connections:
         """The idle connection that was used last, if there is one."""
         return self._idle.pop() if self._idle else None
 
-    def wait(self, taker: Taker) -> Waiting:
-        """Stand in line for a connection, dialling one where the cap allows."""
+    def wait(self, taker: Taker, until: float) -> Waiting:
+        """Stand in line for a connection until `until` at the latest, dialling one where the cap allows."""
         while self._line and self._line[0].taker is None:
             self._line.popleft()
-        waiting = Waiting(self, taker)
+        has_room = len(self._open) + len(self._dials) < self.settings.max
+        waiting = Waiting(self, taker, dialled=has_room)
         self._line.append(waiting)
-        if len(self._open) + len(self._dials) < self.settings.max:
+        if has_room:
             self._dial()
         else:
-            waiting.deadline = self.deadlines.clock() + self.settings.wait_s
+            until = min(until, self.deadlines.clock() + self.settings.wait_s)
+        waiting.deadline = until
+        if until < waiting.armed:
             self.deadlines.arm(waiting)
         return waiting
 

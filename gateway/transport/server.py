@@ -156,29 +156,37 @@ class ServerConnection(Outgoing):
             self._discard(data)
 
     def eof_received(self) -> bool:
-        """A client that closes its side has given up what it asked for (as nginx and Go's net/http see it)."""
+        """A client that closes its side has given up what it asked for (as nginx and Go's net/http see it).
+
+        What it has not taken yet may still take a while to go out; nothing is added to it.
+        """
         self.flush()
+        self._give_up()
+        self._state = LINGERING
+        self._wait_until(self._now() + self.listener.settings.body_timeout_s)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        was_tunnel = self._state == TUNNEL
+        self._give_up()
         self._state = CLOSED
         listener = self.listener
         listener.connections.discard(self)
         listener.deadlines.forget(self)
         listener.on_close()
         self._release_held()
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.on_client_gone()
-        if self.exchange is not None:
-            self._end_exchange(None if was_tunnel else "client_closed")
         self._buffer = self.unsent = b""
         self._body = None
         self.transport = cast(asyncio.Transport, None)
 
+    def _give_up(self) -> None:
+        """The client is gone: free what works for it."""
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            sink.on_client_gone()
+        self._end_exchange(None if self._state == TUNNEL else "client_closed")
+
     def set_read_ahead(self, size: int) -> None:
-        """How far (bytes) an answer may be read ahead of this client; little where the gateway holds too much."""
+        """How far (bytes) an answer may be read ahead of this client."""
         if size != self._read_ahead:
             self._read_ahead = size
             self.transport.set_write_buffer_limits(high=size)
@@ -200,12 +208,28 @@ class ServerConnection(Outgoing):
     def resume_writing(self) -> None:
         self._stalled_at = -1
         self._release_held()
-        if self._state == WAITING:
-            self.deadline = inf
-        elif self._state == IDLE:
-            self._become_idle(self._now())
+        self._go_on()
         if self.sink is not None:
             self.sink.on_client_ready()
+
+    def _go_on(self) -> None:
+        """The client takes its answers again: from the deadline of a slow reader back to that of the state."""
+        state = self._state
+        if state == IDLE:
+            self._become_idle(self._now())
+        elif state == HEAD:
+            self._set_deadline(self._now() + self.listener.settings.header_timeout_s)
+            self.resume_reading()
+            self._resume_soon()
+        elif state == DISCARDING or (state == BODY and not self._paused):
+            self._body_progress()
+        elif state == BODY or state == WAITING or state == TUNNEL:
+            self.deadline = inf
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client has more of its answers to take than may wait for it."""
+        return self._stalled_at >= 0
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -277,11 +301,10 @@ class ServerConnection(Outgoing):
         self._body_seen = len(piece)
         if end:
             self._state = WAITING
+            self._body = None
         else:
             self._body_progress()
         self.listener.handler.handle(self, head, piece, end)
-        if self.exchange is not None:
-            self.exchange.bytes_in += len(piece)
         return body.rest
 
     def _read_body(self, data: bytes) -> None:
@@ -299,7 +322,8 @@ class ServerConnection(Outgoing):
             return
         if end:
             self._state = WAITING
-            self.deadline = inf
+            self._body = None
+            self._wait_until(inf)
             if body.rest:
                 self._keep_for_later(body.rest)
         else:
@@ -308,7 +332,7 @@ class ServerConnection(Outgoing):
             self.sink.on_request_data(piece, end)
 
     def _body_progress(self) -> None:
-        self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
+        self._wait_until(self._now() + self.listener.settings.body_timeout_s)
 
     def _fail_body(self, error: GatewayError) -> None:
         """The body broke its framing, its limit or its time: answer if nothing went out yet, else cut."""
@@ -330,6 +354,7 @@ class ServerConnection(Outgoing):
             self._state = HEAD
             self._set_deadline(self._now() + self.listener.settings.header_timeout_s)
         self._buffer = data
+        self.resume_reading()
 
     def _check_partial_head(self, data: bytes, start: int) -> None:
         """Refuse early what can never become a head within the limits."""
@@ -355,6 +380,7 @@ class ServerConnection(Outgoing):
             self._close()
             return
         if body.done:
+            self._body = None
             if not self._keep_alive:
                 self._close()
                 return
@@ -370,7 +396,7 @@ class ServerConnection(Outgoing):
             self._paused = True
             self.transport.pause_reading()
             if self._state == BODY:
-                self.deadline = inf
+                self._wait_until(inf)
 
     def resume_reading(self) -> None:
         if self._paused and self._state != CLOSED:
@@ -516,7 +542,7 @@ class ServerConnection(Outgoing):
     def become_tunnel(self, head: bytes) -> bytes:
         """Send `head` (101) and pass bytes both ways from here on; returns what the client sent already."""
         self._state = TUNNEL
-        self.deadline = inf
+        self._wait_until(inf)
         if self.exchange is not None:
             self.exchange.status = 101
         self.write(head)
@@ -610,14 +636,15 @@ class ServerConnection(Outgoing):
     def _now(self) -> float:
         return self.listener.deadlines.clock()
 
+    def _wait_until(self, deadline: float) -> None:
+        """Set the deadline of a state, where not that of a slow reader runs."""
+        if self._stalled_at < 0:
+            self._set_deadline(deadline)
+
     def _set_deadline(self, deadline: float) -> None:
         self.deadline = deadline
         if deadline < self.armed:
             self.listener.deadlines.arm(self)
-
-    @property
-    def is_idle(self) -> bool:
-        return self._state == IDLE
 
     def __repr__(self) -> str:
         return f"<ServerConnection {self.peer} {_STATES[self._state]}>"

@@ -51,11 +51,14 @@ class ByteWire(asyncio.Transport):
         assert not self.ended, "written after write_eof"
         if self.blocked or self._buffer:
             self._buffer += data
-            if len(self._buffer) > self._high and not self._writing_paused:
-                self._writing_paused = True
-                self._protocol.pause_writing()
+            self._maybe_pause_writing()
         else:
             self._arrive(bytes(data))
+
+    def _maybe_pause_writing(self) -> None:
+        if len(self._buffer) > self._high and not self._writing_paused:
+            self._writing_paused = True
+            self._protocol.pause_writing()
 
     def _arrive(self, data: bytes) -> None:
         self.received += data
@@ -96,6 +99,7 @@ class ByteWire(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = 64 * 1024 if high is None else high
         self._low = self._high // 4 if low is None else low
+        self._maybe_pause_writing()
 
     def _lose_soon(self, error: Exception | None) -> None:
         if not self._lost:

@@ -1,11 +1,13 @@
 """Client connections in every state: what is answered, when they close, what a slow or absent client costs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.config.settings import GatewaySettings, LimitSettings
-from gateway.pipeline.settings import BufferSettings, RespondSettings
+from gateway.decide.route.match import parse_match
+from gateway.pipeline.settings import BufferSettings, ForwardSettings, RespondSettings, RouteSettings
 from gateway.transport.server import DISCARD_LIMIT, LINGER_S, READ_AHEAD, REQUESTS_PER_CALLBACK
 from gateway.transport.settings import ClientSettings
 from tests.support.corpus import request
@@ -175,6 +177,14 @@ async def test_a_body_that_stops_coming_is_408_and_frees_the_upstream() -> None:
     assert [(each.status, each.reason) for each in _answers(client)] == [(408, "request_timeout")]
     assert wired.upstreams[0].aborted
     assert wired.gateway.in_flight == 0
+
+
+async def test_a_body_that_nobody_wants_is_counted() -> None:
+    wired = Wired(_respond(b"no"))
+    client = wired.client()
+    client.send(request(b"Content-Length: 7", body=b"1234567"))
+    client.send(request(b"Content-Length: 7", body=b"123"))
+    assert [exchange.bytes_in for exchange in wired.log] == [7, 3]
 
 
 async def test_an_upload_goes_on_piece_by_piece() -> None:
@@ -563,6 +573,118 @@ async def test_a_client_that_does_not_read_the_end_is_cut_too() -> None:
     await wired.pass_time(4)
     assert client.aborted
     assert wired.gateway.connections == 0
+
+
+async def test_a_client_that_was_slow_may_then_take_its_time() -> None:
+    """The deadline of a slow reader ends where it reads on: what is under way then is not cut."""
+    wired = Wired(proxy(client=ClientSettings(body_timeout_s=3.0)))
+    client = wired.client()
+    client.send(request(b"Content-Length: 300000", body=b"x" * 70_000))
+    await wired.settle()
+    (upstream,) = wired.upstreams
+    upstream.blocked = client.blocked = True
+    client.send(b"x" * 70_000)
+    assert client.paused
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 300_000)
+    await wired.pass_time(2)
+    client.unblock()
+    await wired.pass_time(4)
+    assert client.is_open, "it is the upstream that does not read"
+
+
+async def test_a_client_that_does_not_read_is_cut_though_it_sends() -> None:
+    wired = Wired(proxy(client=ClientSettings(body_timeout_s=3.0)))
+    client = wired.client()
+    client.send(request(b"Content-Length: 100000", body=b"x" * 90_000))
+    await wired.settle()
+    client.blocked = True
+    wired.upstreams[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 300_000)
+    for _ in range(2):
+        await wired.pass_time(1)
+        client.send(b"x" * 5_000)
+    await wired.pass_time(1.2)
+    assert client.aborted
+    assert wired.upstreams[0].aborted
+
+
+async def test_a_client_that_ends_its_side_gets_no_more_than_waits_for_it() -> None:
+    wired = Wired(proxy(client=ClientSettings(body_timeout_s=3.0)))
+    client = wired.client()
+    client.send(GET)
+    await wired.settle()
+    client.blocked = True
+    wired.upstreams[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
+    await wired.settle()
+    client.send_eof()
+    assert wired.upstreams[0].aborted, "nobody reads on for it"
+    assert wired.log[0].reason == "client_closed"
+    await wired.pass_time(2)
+    assert not client.aborted
+    client.unblock()
+    await wired.settle()
+    assert client.received.endswith(b"x" * 100_000)
+    assert client.lost
+
+
+async def test_a_client_that_ends_its_side_and_reads_nothing_is_cut() -> None:
+    wired = Wired(proxy(client=ClientSettings(body_timeout_s=3.0)))
+    client = wired.client()
+    client.blocked = True
+    client.send(PING)
+    await wired.settle()
+    client.send_eof()
+    await wired.pass_time(3.2)
+    assert client.aborted
+    assert wired.gateway.connections == 0
+
+
+async def test_a_head_in_part_behind_answers_that_were_read_late() -> None:
+    wired = Wired(_respond(b"x" * 20_000))
+    client = wired.client()
+    client.blocked = True
+    client.send(GET * 2)
+    await wired.settle()
+    client.send(GET * 2 + GET[:10])
+    await wired.settle()
+    assert len(wired.log) == 4
+    client.send(GET[10:])
+    await wired.settle()
+    assert len(wired.log) == 4, "80 KB of answers wait"
+    client.unblock()
+    await wired.settle()
+    assert [each.status for each in _answers(client)] == [200] * 5
+
+
+async def test_a_client_that_was_slow_before_its_answer_began_is_waited_for() -> None:
+    small = RouteSettings("small", parse_match("/small"), ForwardSettings((("u", 1),)), buffer=BufferSettings(0, 1000))
+    settings = proxy()
+    wired = Wired(replace(settings, routes=(small, *settings.routes)))
+    client = wired.client()
+    client.blocked = True
+    client.send(GET)
+    await wired.settle()
+    (upstream,) = wired.upstreams
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
+    await wired.settle()
+    client.send(b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n")
+    await wired.settle()
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" + b"y" * 50_000)
+    await wired.settle()
+    assert upstream.paused
+    client.unblock()
+    await wired.settle()
+    assert not upstream.paused
+
+
+async def test_a_body_that_was_sent_is_not_held_while_the_answer_streams() -> None:
+    wired = Wired(proxy())
+    client = wired.client()
+    client.send(request(b"Content-Length: 5000", body=b"x" * 5000))
+    await wired.settle()
+    assert wired.gateway.buffered.value == 5000
+    wired.upstreams[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
+    await wired.settle()
+    assert wired.gateway.buffered.value == 0
 
 
 # --- draining -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.pipeline.settings import BufferSettings
-from gateway.transport.settings import ConnectionsSettings
+from gateway.transport.settings import ClientSettings, ConnectionsSettings
 from gateway.upstreams.settings import TargetSettings, TimeoutSettings
 from tests.support.corpus import request
 from tests.support.h11_upstream import H11Upstream
@@ -185,6 +185,20 @@ async def test_a_connect_that_does_not_come_about_is_a_504() -> None:
     assert [(each.status, each.reason) for each in _answers(client)] == [(504, "connect_timeout")]
 
 
+async def test_the_time_of_a_route_bounds_the_wait_for_a_connection() -> None:
+    wired = Wired(proxy(route={"timeout_s": 0.5}, upstream={"timeout": TimeoutSettings(connect_s=60.0)}))
+    wired.dial_gate.clear()
+    client = wired.client()
+    client.send(GET)
+    await wired.pass_time(0.3)
+    assert not client.received
+    await wired.pass_time(0.3)
+    assert [(each.status, each.reason) for each in _answers(client)] == [(504, "connect_timeout")]
+    wired.dial_gate.set()
+    await wired.settle()
+    assert wired.connections().idle == 1, "the connection serves whoever comes next"
+
+
 async def test_another_target_is_tried_where_one_refuses() -> None:
     wired = Wired(proxy(upstream={"targets": (TargetSettings("10.0.0.1", 80), TargetSettings("10.0.0.2", 80))}))
 
@@ -295,6 +309,58 @@ async def test_repeating_ends() -> None:
     await wired.settle()
     assert [each.status for each in _answers(client)] == [502]
     assert len(wired.upstreams) == 2
+
+
+async def _large_put(wired: Wired, client: ByteWire) -> None:
+    """The head alone of a request whose body is too large to be kept, on a connection that served before."""
+    await _exchange(wired, client)
+    wired.upstreams[0].clear()
+    client.send(request(b"Content-Length: 100000", line=b"PUT /x HTTP/1.1"))
+    await wired.settle()
+
+
+async def test_a_body_that_went_out_in_part_is_not_sent_again() -> None:
+    """Else the next connection would get a request whose body lacks its beginning."""
+    wired = Wired(proxy())
+    client = wired.client()
+    await _large_put(wired, client)
+    client.send(b"x" * 50_000)
+    await wired.settle()
+    wired.upstreams[0].reset()
+    await wired.settle()
+    client.send(b"x" * 50_000)
+    await wired.settle()
+    assert len(wired.upstreams) == 1
+    assert [(each.status, each.reason) for each in _answers(client)] == [(502, "upstream_reset")]
+
+
+async def test_a_head_whose_body_did_not_go_out_yet_is_sent_again() -> None:
+    wired = Wired(proxy())
+    client = wired.client()
+    await _large_put(wired, client)
+    wired.upstreams[0].reset()
+    await wired.settle()
+    client.send(b"x" * 100_000)
+    await wired.settle()
+    assert wired.upstreams[1].received.endswith(b"\r\n\r\n" + b"x" * 100_000)
+    wired.upstreams[1].send(OK)
+    await wired.settle()
+    assert [each.status for each in _answers(client)] == [200]
+
+
+async def test_an_upstream_that_ends_its_side_under_an_upload_gets_no_more_of_it() -> None:
+    wired = Wired(proxy())
+    client = wired.client()
+    client.send(request(b"Content-Length: 1000000", body=b"x" * 10_000))
+    await wired.settle()
+    (upstream,) = wired.upstreams
+    upstream.blocked = True
+    client.send(b"x" * 10_000)
+    await wired.settle()
+    upstream.send_eof()
+    assert upstream.aborted
+    await wired.settle()
+    assert [(each.status, each.reason) for each in _answers(client)] == [(502, "upstream_reset")]
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -630,6 +696,30 @@ async def test_a_silent_tunnel_ends_and_a_busy_one_does_not() -> None:
     await wired.pass_time(6)
     assert not client.is_open
     assert not upstream.is_open
+
+
+async def test_a_tunnel_outlives_a_client_that_was_slow_once() -> None:
+    wired, client, upstream = await _tunnel(client=ClientSettings(body_timeout_s=3.0))
+    client.blocked = True
+    upstream.send(b"x" * 300_000)
+    await wired.pass_time(2)
+    client.unblock()
+    await wired.pass_time(10)
+    assert client.is_open
+    assert upstream.is_open
+
+
+async def test_a_tunnel_that_the_upstream_ends_but_does_not_read_is_cut_in_the_end() -> None:
+    wired, client, upstream = await _tunnel()
+    upstream.blocked = True
+    client.send(b"x" * 1000)
+    await wired.settle()
+    upstream.send_eof()
+    await wired.settle()
+    assert client.lost
+    assert not upstream.aborted
+    await wired.pass_time(6)
+    assert upstream.aborted
 
 
 async def test_tunnels_have_backpressure_both_ways() -> None:
