@@ -34,16 +34,8 @@ MEMO_PATH: Final = 256
 class Snapshot:
     """All that one config generation built; swapped as a whole, a request keeps the one it began with."""
 
-    def __init__(
-        self,
-        *,
-        table: RouteTable[Route],
-        body_limit: int | None,
-        trusted: Networks,
-        via: str,
-    ) -> None:
+    def __init__(self, *, table: RouteTable[Route], trusted: Networks, via: str) -> None:
         self.table = table
-        self.body_limit = body_limit
         self.trusted = trusted
         self.via = via
 

@@ -133,7 +133,6 @@ def assemble(
     ]
     snapshot = Snapshot(
         table=RouteTable(routes),
-        body_limit=settings.client.body_bytes,
         trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
         via=via,
     )

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from gateway.transport.server import ServerConnection
 
 MEMO_SIZE: Final = 512
-"""Distinct field sections (and answer heads) remembered; 1 KiB at most each."""
+"""Distinct field sections remembered."""
 MEMO_BYTES: Final = 1024
+"""Longer ones are not."""
 
 
 class Handler(ABC):
-    """Who answers. `handle` may call `send` before it returns."""
+    """Who answers. `handle` gives the connection its exchange, and may call `send` before it returns."""
 
     __slots__ = ()
 
