@@ -14,6 +14,8 @@ ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 """glibc makes eight arenas a core, one for each thread that allocates; none of them gives memory back.
 Its mmap and trim thresholds were measured too: no effect beyond noise on 1 MiB bodies, handshakes, new connections.
 """
+_SIGNALS = {each.value: each.name for each in signal.Signals}
+"""Real-time signals have no names of their own."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class Process:
         code = self.popen.poll()
         if code is None:
             return None
-        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"exit code {code}" if code >= 0 else _SIGNALS.get(-code, f"signal {-code}")
 
 
 class Launcher:

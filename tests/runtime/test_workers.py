@@ -125,6 +125,14 @@ async def test_a_hung_worker_is_killed_and_replaced(hire: Hire, monkeypatch: pyt
     assert crew.launched[0].end() == "SIGKILL"
 
 
+async def test_a_worker_that_ends_by_a_signal_without_a_name_is_replaced(hire: Hire) -> None:
+    crew = hire("serve")
+    await crew.workers.start()
+    crew.launched[0].popen.send_signal(signal.SIGRTMIN + 3)
+    await crew.until(lambda: len(crew.launched) == 2 and crew.serving())
+    assert crew.launched[0].end() == f"signal {signal.SIGRTMIN + 3}"
+
+
 async def test_a_stopped_worker_is_hung(hire: Hire) -> None:
     crew = hire("serve", hung_after_s=2.0)
     await crew.workers.start()

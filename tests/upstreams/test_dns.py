@@ -75,6 +75,21 @@ async def test_requests_to_a_target_that_left_end_well_and_its_connections_close
     assert _keys(upstream) == ["10.0.0.2:80"]
 
 
+async def test_a_target_that_comes_back_under_its_last_request_is_up() -> None:
+    wired = _wired()
+    await _resolved(wired, "10.0.0.1")
+    client = wired.client()
+    client.send(GET)
+    await wired.settle()
+    await _resolved(wired, "10.0.0.2")
+    upstream = await _resolved(wired, "10.0.0.1")
+    upstream.flush()
+    up = wired.registry.gauge("gateway_upstream_target_up", upstream="u", target="10.0.0.1:80")
+    assert wired.registry.cells[up] == 1.0
+    client.reset()
+    await wired.settle()
+
+
 async def test_a_dead_dns_server_keeps_the_targets() -> None:
     wired = _wired()
     upstream = await _resolved(wired, "10.0.0.1", "10.0.0.2")
