@@ -254,6 +254,8 @@ class _File:
         """The descriptor, and whether it is of our own opening and so does not block."""
         if self._path != "-":
             return os.open(self._path, _FLAGS, 0o640), True
+        if stat.S_ISREG(os.fstat(1).st_mode):  # its position is shared with standard error in `>file 2>&1`
+            return os.dup(1), False
         try:  # a description of our own: O_NONBLOCK on the inherited one would change it for others too
             return os.open("/proc/self/fd/1", _FLAGS & ~os.O_CREAT), True
         except OSError:  # a socket, or a pipe of another user

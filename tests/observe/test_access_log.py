@@ -236,13 +236,15 @@ log.close(20); sys.exit(log.dropped)
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "pipe", "stdout-pipe", "stdout-socket"])
+@pytest.mark.parametrize("kind", ["file", "pipe", "stdout-file", "stdout-pipe", "stdout-socket"])
 def test_no_line_is_torn_by_another_worker(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "out"
     ours, theirs = -1, -1
     if kind == "pipe":
         os.mkfifo(path)
         ours = os.open(path, os.O_RDWR)
+    elif kind == "stdout-file":
+        theirs = os.open(path, os.O_WRONLY | os.O_CREAT)
     elif kind == "stdout-pipe":
         ours, theirs = os.pipe()
     elif kind == "stdout-socket":
@@ -271,6 +273,17 @@ def test_standard_output_stays_blocking_for_others() -> None:
     assert os.get_blocking(theirs)
     os.close(theirs)
     os.close(ours)
+
+
+def test_standard_output_and_error_may_be_one_file(tmp_path: Path) -> None:
+    """As in `gateway run >file 2>&1`, where both have one position."""
+    path = tmp_path / "out"
+    with path.open("wb") as out:
+        subprocess.run([sys.executable, "-c", WRITER.replace("3000", "3"), "-", "a"], stdout=out, check=True)
+        written = path.read_bytes()
+        os.write(out.fileno(), b"stopped\n")
+    assert written.count(b"\n") == 3
+    assert path.read_bytes() == written + b"stopped\n"
 
 
 def test_drops_are_counted_in_the_metrics_across_restarts() -> None:
