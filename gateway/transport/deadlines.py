@@ -5,12 +5,14 @@ and the deadline is not reached, the connection moves on to the slot where it is
 timeouts costs two comparisons (Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 6, made lazy).
 """
 
+import logging
 from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol
 
 SLOTS_PER_SECOND: Final = 20
 """A deadline fires at most 1 / 20 s late, plus the lateness of the tick itself."""
+_log = logging.getLogger(__name__)
 
 
 class Timed(Protocol):
@@ -53,7 +55,7 @@ class Deadlines:
             slot.discard(timed)
 
     def tick(self, now: float) -> None:
-        """Fire every deadline at or before `now`."""
+        """Fire every deadline at or before `now`. One that fails does not keep the others from firing."""
         upto = int(now * SLOTS_PER_SECOND)
         while self._done < upto:
             self._done += 1
@@ -61,7 +63,10 @@ class Deadlines:
                 timed.armed = inf
                 if timed.deadline <= now:
                     timed.deadline = inf
-                    timed.on_deadline(now)
+                    try:
+                        timed.on_deadline(now)
+                    except Exception:
+                        _log.exception("internal error at the deadline of %r; please report it", timed)
                 if timed.deadline < timed.armed:
                     self.arm(timed)
 

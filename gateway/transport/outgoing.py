@@ -6,11 +6,13 @@ and body, small pieces of a stream) into one system call.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 LARGE: Final = 64 * 1024
 """Bytes that are not worth a wait: written at once, with what waits before them."""
+_log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -30,7 +32,11 @@ class Outbox:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for connection in waiting:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:  # the others wait for this call alone
+                _log.exception("internal error in writing to %r; please report it", connection)
+                connection.transport.abort()
 
 
 class Outgoing(asyncio.Protocol):

@@ -105,6 +105,17 @@ async def test_a_flood_of_pipelined_requests_is_not_read_ahead() -> None:
     assert not client.paused
 
 
+async def test_a_write_that_fails_cuts_its_connection_and_no_other() -> None:
+    wired = Wired(proxy())
+    broken, sound = wired.client(), wired.client()
+    broken.ended = True  # so that writing raises
+    broken.send(PING)
+    sound.send(PING)
+    await wired.settle()
+    assert broken.lost
+    assert [each.status for each in _answers(sound)] == [200]
+
+
 async def test_requests_behind_one_under_way_are_kept_up_to_a_bound() -> None:
     wired = Wired(proxy())
     client = wired.client()

@@ -131,3 +131,14 @@ def test_a_jump_of_the_clock_fires_all_once() -> None:
         item.move(100 + number)
     wheel.tick(100_000)
     assert all(item.fired == [100_000] for item in items)
+
+
+def test_one_that_fails_does_not_keep_the_others_from_firing() -> None:
+    clock = _Clock()
+    wheel = Deadlines(clock)
+    items = [_Timed(wheel) for _ in range(5)]
+    for item in items:
+        item.then = lambda now: 1 / 0  # type: ignore[assignment, return-value]
+        item.move(clock.now + 1)
+    wheel.tick(clock.now + 2)
+    assert [len(item.fired) for item in items] == [1] * 5
