@@ -309,6 +309,7 @@ class Forward(Sink):
         if self.upgrade is None or answered != self.upgrade or not self._body_whole:
             attempt.fail("upstream_protocol", "the upstream switched to a protocol that was not asked for")
             return
+        self._drop()
         call = self.call
         call.source = "upstream"
         call.upstream_status = 101

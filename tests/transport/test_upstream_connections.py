@@ -808,3 +808,15 @@ async def test_a_request_with_body_and_upgrade_is_framed_by_its_body() -> None:
     upstream.send(SWITCH)
     await wired.settle()
     assert [each.status for each in _answers(client)] == [502], "it did not wait for the body"
+
+
+async def test_the_body_of_an_upgrade_is_not_held_for_the_life_of_the_tunnel() -> None:
+    wired = Wired(proxy())
+    client = wired.client()
+    client.send(request(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5", body=b"12345"))
+    await wired.settle()
+    assert wired.gateway.buffered.value == 5
+    wired.upstreams[0].send(SWITCH)
+    await wired.settle()
+    assert client.received.startswith(b"HTTP/1.1 101 ")
+    assert wired.gateway.buffered.value == 0
