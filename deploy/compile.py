@@ -54,7 +54,7 @@ def compile_modules(root: Path, modules: list[str], out: Path) -> None:
     """Put the libraries of `modules` (paths from `root`) into `out`, placed as in the package; none into `root`."""
     from mypyc.build import mypycify
     from setuptools import Distribution
-    from setuptools.errors import BaseError
+    from setuptools.errors import BaseError, CCompilerError
 
     missing = [module for module in modules if not (root / module).is_file()]
     if missing:
@@ -75,7 +75,7 @@ def compile_modules(root: Path, modules: list[str], out: Path) -> None:
             command.build_lib, command.build_temp = str(out), f"{scratch}/o"
             command.ensure_finalized()
             command.run()
-        except BaseError as error:
+        except (BaseError, CCompilerError) as error:
             raise SystemExit(
                 f"the C compiler failed: {error}. It needs a compiler and Python's headers (Debian: gcc, python3-dev);"
                 f" without {SWITCH} the gateway installs as pure Python"
