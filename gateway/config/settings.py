@@ -7,6 +7,7 @@ are bytes.
 from dataclasses import dataclass, field
 
 from gateway.core.address import Address
+from gateway.executors.settings import DEFAULT, ExecutorSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import RouteSettings
@@ -55,6 +56,8 @@ class GatewaySettings:
     listen: tuple[ListenSettings, ...]
     routes: tuple[RouteSettings, ...]
     upstreams: tuple[UpstreamSettings, ...] = ()
+    executors: tuple[ExecutorSettings, ...] = (ExecutorSettings(DEFAULT, threads=16),)
+    """`default` is always one of them."""
     admin: AdminSettings = AdminSettings()
     workers: int = 1
     """Already resolved: `auto` became a number."""

@@ -56,6 +56,13 @@ _TABLE = (
     ("upstream_timeout", 504, "The upstream took too long"),
     ("upstream_reset", 502, "The upstream closed the connection"),
     ("upstream_protocol", 502, "The upstream's answer is not valid HTTP"),
+    ("executor_full", 503, "The executor is full"),
+    ("executor_timeout", 504, "The executor took too long"),
+    ("plugin_error", 500, "A plugin failed"),
+    ("plugin_timeout", 504, "A plugin took too long"),
+    ("plugin_denied", 403, "Refused by a plugin"),
+    ("handler_error", 500, "The handler failed"),
+    ("aggregate_required_failed", 502, "A required source failed"),
     ("loop_detected", 508, "Loop detected"),
     ("draining", 503, "Shutting down"),
     ("internal_error", 500, "Internal error"),
@@ -69,8 +76,10 @@ REASONS: dict[str, Reason] = {name: Reason(name, status, title) for name, status
 class GatewayError(Exception):
     """A request that ends in an answer of the gateway's own; `detail` is for the person who reads it."""
 
-    def __init__(self, reason: str, detail: str, *, status: int = 0) -> None:
+    def __init__(self, reason: str, detail: str, *, status: int = 0, retry_after_s: float = 0.0) -> None:
+        """retry_after_s: when to come back, where that was measured."""
         super().__init__(f"{reason}: {detail}")
         self.reason = REASONS[reason]
         self.detail = detail
         self.status = status or self.reason.status
+        self.retry_after_s = retry_after_s

@@ -1,11 +1,13 @@
 """One request with its answer: the facts that every step reads and the access log writes."""
 
+from typing import Any
+
 
 class Exchange:
     """Plain facts of one exchange; times are seconds on the monotonic clock unless the name says otherwise.
 
     `reason` is the gateway's own reason (None while the answer is the upstream's); `source` says who made the
-    answer: upstream, gateway, respond. `status` is 0 until a final head went out.
+    answer: upstream, gateway, respond, handler, app, aggregate. `status` is 0 until a final head went out.
     """
 
     __slots__ = (
@@ -15,11 +17,13 @@ class Exchange:
         "client_ip",
         "connect_s",
         "ended_at",
+        "executor_s",
         "extra",
         "host",
         "method",
         "overhead_s",
         "path",
+        "plugins",
         "protocol",
         "query",
         "queue_s",
@@ -28,6 +32,7 @@ class Exchange:
         "route",
         "scheme",
         "source",
+        "sources",
         "started_at",
         "status",
         "stream",
@@ -63,12 +68,18 @@ class Exchange:
         """From the request on its way to the first byte of the upstream's answer."""
         self.queue_s: float | None = None
         """Waited for a free connection."""
+        self.executor_s: float | None = None
+        """Waiting for executors and running there."""
         self.overhead_s = 0.0
         """Spent in the gateway: the duration less the time the upstream had the request."""
         self.stream: str | None = None
         """websocket | raw, for an upgraded connection; sse for an event stream."""
         self.tls: str | None = None
         """TLS version and cipher of the client connection."""
+        self.plugins: dict[str, float] | None = None
+        """Milliseconds in each plugin, by name."""
+        self.sources: dict[str, dict[str, Any]] | None = None
+        """Of an aggregate, by name: status, reason, ms."""
         self.extra: dict[str, str] | None = None
         """Request fields by lower-case name, for the access log (`fields: {add: header:<name>}`)."""
         self.status = self.bytes_in = self.bytes_out = self.attempts = 0

@@ -27,6 +27,7 @@ def json_fields(exchange: Exchange, worker: int, now_wall: float) -> dict[str, A
     second = int(now_wall)
     second_text = _rfc3339_second.get(second) or _rfc3339(second)
     queue_s, connect_s, ttfb_s = exchange.queue_s, exchange.connect_s, exchange.ttfb_s
+    executor_s = exchange.executor_s
     # int(x * 1e6) / 1e3 keeps whole microseconds at half the cost of round(x * 1e3, 3)
     fields: dict[str, Any] = {
         "ts": second_text + _MILLISECONDS[int((now_wall - second) * 1000)],
@@ -49,13 +50,17 @@ def json_fields(exchange: Exchange, worker: int, now_wall: float) -> dict[str, A
         "duration_ms": int((exchange.ended_at - exchange.started_at) * 1e6) / 1e3,
         "overhead_ms": int(exchange.overhead_s * 1e6) / 1e3,
         "queue_ms": None if queue_s is None else int(queue_s * 1e6) / 1e3,
-        "executor_ms": None,
+        "executor_ms": None if executor_s is None else int(executor_s * 1e6) / 1e3,
         "connect_ms": None if connect_s is None else int(connect_s * 1e6) / 1e3,
         "ttfb_ms": None if ttfb_s is None else int(ttfb_s * 1e6) / 1e3,
         "attempts": exchange.attempts,
         "user_agent": exchange.user_agent,
         "worker": worker,
     }
+    if exchange.plugins is not None:
+        fields["plugins"] = exchange.plugins
+    if exchange.sources is not None:
+        fields["sources"] = exchange.sources
     if exchange.stream is not None:
         fields["stream"] = exchange.stream
     if exchange.tls is not None:

@@ -1,6 +1,7 @@
 """Answers of the gateway's own: the only place where an error becomes an answer, and fixed answers and redirects."""
 
 from email.utils import formatdate
+from math import ceil
 from typing import Final
 
 from gateway.core.errors import GatewayError
@@ -41,7 +42,7 @@ def respond_error(
     )
     lines = f"Content-Type: application/problem+json\r\nX-Gateway-Reason: {reason.name}\r\n"
     if status in (429, 503):
-        lines += f"Retry-After: {RETRY_AFTER_S}\r\n"
+        lines += f"Retry-After: {ceil(error.retry_after_s) or RETRY_AFTER_S}\r\n"
     if status == 405:
         lines += f"Allow: {', '.join(allow)}\r\n"
     send_whole(connection, exchange, status, lines, body, now)

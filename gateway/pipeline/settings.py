@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gateway.decide.aggregate.settings import AggregateSettings
 from gateway.decide.route.settings import MatchSettings
 
 
@@ -48,6 +49,50 @@ class RedirectSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CallableSettings:
+    """The users' Python: a function, or a class (of a plugin)."""
+
+    run: str
+    """`package.module:name`, or `/absolute/file.py:name`."""
+    executor: str = ""
+    """Where a plain `def` runs; empty: on `default`."""
+    timeout_s: float | None = None
+    """Of one call; None: the executor's own, and for `async def` the route's."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerSettings:
+    """Answered by Python."""
+
+    call: CallableSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """Python that is asked before the answer is made, and may be told of it."""
+
+    name: str
+    """In metrics and in the log: what `run` names."""
+    call: CallableSettings
+    on_error: str = "deny"
+    """deny | allow: what an exception or a timeout of the plugin means for the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """A whole application in process."""
+
+    kind: str
+    """wsgi | asgi"""
+    app: str
+    """`package.module:name`, or `/absolute/file.py:name`."""
+    executor: str = ""
+    """Of a WSGI application; empty: `default`."""
+    strip: str = ""
+    """Whole leading segments that become SCRIPT_NAME (WSGI) and root_path (ASGI)."""
+
+
+@dataclass(frozen=True, slots=True)
 class BufferSettings:
     """`request`: bodies up to this are read whole before a target is engaged. `response`: read-ahead of a client."""
 
@@ -55,11 +100,18 @@ class BufferSettings:
     response_bytes: int = 256 * 1024
 
 
+AnswerSettings = (
+    ForwardSettings | RespondSettings | RedirectSettings | HandlerSettings | AppSettings | AggregateSettings
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RouteSettings:
     name: str
     match: MatchSettings
-    answer: ForwardSettings | RespondSettings | RedirectSettings
+    answer: AnswerSettings
+    plugins: tuple[PluginSettings, ...] = ()
+    """In the order in which they are asked."""
     timeout_s: float | None = 30.0
     """The whole exchange until the response head, and between body bytes. None: off."""
     body_bytes: int | None = -1

@@ -1,0 +1,1 @@
+"""Named bounded pools of threads and processes: where the users' blocking and computing Python runs."""
