@@ -1,4 +1,4 @@
-"""What the users' Python sees of a request, and what it answers with. Public: `from gateway import Request, Response`."""
+"""The users' Python sees a Request and answers with a Response. Public: `from gateway import Request, Response`."""
 
 import re
 from abc import ABC, abstractmethod
@@ -130,11 +130,11 @@ class Gateway(ABC):
         headers: Mapping[str, str] | Headers | None = None,
         body: bytes = b"",
         json: Any = None,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
     ) -> Fetched:
         """Ask an upstream of the config, balanced, pooled and timed as a route's request is. For `async def`.
 
-        `timeout` is seconds, bounded by what is left of the request. Raises FetchError.
+        `timeout_s` is bounded by what is left of the request. Raises FetchError.
         """
 
     @abstractmethod
@@ -147,7 +147,7 @@ class Gateway(ABC):
         headers: Mapping[str, str] | Headers | None = None,
         body: bytes = b"",
         json: Any = None,
-        timeout: float | None = None,
+        timeout_s: float | None = None,
     ) -> Fetched:
         """`fetch` for a plain `def`: blocks the thread of the executor that it runs on. Raises FetchError."""
 
