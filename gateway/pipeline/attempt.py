@@ -12,7 +12,7 @@ from gateway.wire.fields import Fields
 from gateway.wire.head import ResponseHead
 
 if TYPE_CHECKING:
-    from gateway.pipeline.forward import Forward
+    from gateway.pipeline.delivery import Delivery
 
 
 class Attempt(User):
@@ -24,13 +24,13 @@ class Attempt(User):
         "_sent_at",
         "_waiting",
         "connection",
-        "forward",
+        "owner",
         "target",
         "upstream",
     )
 
-    def __init__(self, forward: "Forward", target: Target, upstream: Upstream) -> None:
-        self.forward = forward
+    def __init__(self, owner: "Delivery", target: Target, upstream: Upstream) -> None:
+        self.owner = owner
         self.target = target
         self.upstream = upstream
         self.connection: UpstreamConnection | None = None
@@ -45,22 +45,22 @@ class Attempt(User):
         if connection is not None:
             self.connection = connection
             self._sent_at = now
-            self.forward.send_request(self, connection, now)
+            self.owner.send_request(self, connection, now)
         else:
             self._began_at = now
-            until = self.forward.call.started_at + self.forward.plan.timeout_s
+            until = self.owner.until
             self._waiting = self.target.connections.wait(self, until)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
-        now = self.forward.plan.now()
+        now = self.owner.now()
         self._waiting = None
         self._note_wait(connection, now - self._began_at)
         self.connection = connection
         self._sent_at = now
-        self.forward.send_request(self, connection, now)
+        self.owner.send_request(self, connection, now)
 
     def _note_wait(self, connection: UpstreamConnection, waited_s: float) -> None:
-        exchange = self.forward.call
+        exchange = self.owner.exchange
         if connection.served:
             exchange.queue_s = waited_s
         else:
@@ -71,7 +71,7 @@ class Attempt(User):
     def on_no_connection(self, error: GatewayError) -> None:
         self._waiting = None
         self._end_failed(error.reason.name, by_target=error.reason.by_target)
-        self.forward.on_failure(error, sent=False, stale=False)
+        self.owner.on_failure(error, sent=False, stale=False)
 
     def send_data(self, data: bytes, end: bool) -> None:
         if self.connection is not None:
@@ -80,11 +80,11 @@ class Attempt(User):
     # --- the answer ---------------------------------------------------------------------------------------------
 
     def on_interim(self, head: ResponseHead) -> None:
-        self.forward.on_interim(head)
+        self.owner.on_interim(head)
 
     def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None:
         self._head_seen = True
-        self.forward.call.ttfb_s = ttfb = now - self._sent_at
+        self.owner.exchange.ttfb_s = ttfb = now - self._sent_at
         self.target.count_answer(head.status)
         report = self.upstream.report
         if report is not None:
@@ -94,38 +94,38 @@ class Attempt(User):
             self._end_ok(now)
         elif self.connection is not None:
             idle = self.upstream.settings.timeout.idle_s
-            self.connection.expect_progress(min(inf if idle is None else idle, self.forward.plan.timeout_s), now)
-        self.forward.on_head(head, data, end, now)
+            self.connection.expect_progress(min(inf if idle is None else idle, self.owner.timeout_s), now)
+        self.owner.on_head(head, data, end, now)
 
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None:
         if end:
             self.connection = None
             self._end_ok(now)
-        elif self.forward.upgraded:
-            self.forward.on_tunnel_data(data)
+        elif self.owner.upgraded:
+            self.owner.on_tunnel_data(data)
             return
-        self.forward.on_data(data, end, trailers, now)
+        self.owner.on_data(data, end, trailers, now)
 
     def on_upgrade(self, head: ResponseHead, data: bytes) -> None:
         self._head_seen = True
-        now = self.forward.plan.now()
-        self.forward.call.ttfb_s = now - self._sent_at
+        now = self.owner.now()
+        self.owner.exchange.ttfb_s = now - self._sent_at
         self.target.count_answer(101)
         idle = self.upstream.settings.timeout.idle_s
         if self.connection is not None:
             self.connection.expect_progress(inf if idle is None else idle, now)
-        self.forward.on_upgrade(self, head, data)
+        self.owner.on_upgrade(self, head, data)
 
     def on_tunnel_end(self) -> None:
         self.connection = None
-        self._end_ok(self.forward.plan.now())
-        self.forward.on_tunnel_end()
+        self._end_ok(self.owner.now())
+        self.owner.on_tunnel_end()
 
     def on_failure(self, reason: str, detail: str, sent: bool) -> None:
         connection, self.connection = self.connection, None
         stale = reason == "upstream_reset" and connection is not None and connection.served > 1 and not self._head_seen
         self._end_failed(reason)
-        self.forward.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=sent, stale=stale)
+        self.owner.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=sent, stale=stale)
 
     def fail(self, reason: str, detail: str) -> None:
         """The answer cannot be used: close its connection and fail."""
@@ -133,31 +133,31 @@ class Attempt(User):
         if connection is not None:
             connection.cancel()
         self._end_failed(reason)
-        self.forward.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=True, stale=False)
+        self.owner.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=True, stale=False)
 
     @property
     def _name(self) -> str:
         return f"target {self.target.key} of {self.upstream.name}"
 
     def on_target_slow(self) -> None:
-        self.forward.connection.pause_reading()
+        self.owner.on_target_slow()
 
     def on_target_ready(self) -> None:
-        self.forward.connection.resume_reading()
+        self.owner.on_target_ready()
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
     def _end_ok(self, now: float) -> None:
         taken = now - self._sent_at
         self.target.in_flight -= 1
-        self.forward.call.overhead_s -= taken
+        self.owner.exchange.overhead_s -= taken
         self.upstream.duration.observe(taken)
 
     def _end_failed(self, reason: str, *, by_target: bool = True) -> None:
-        now = self.forward.plan.now()
+        now = self.owner.now()
         taken = now - (self._sent_at or self._began_at)
         self.target.in_flight -= 1
-        self.forward.call.overhead_s -= taken
+        self.owner.exchange.overhead_s -= taken
         if not by_target:
             return
         self.target.count_error(reason)
@@ -165,11 +165,19 @@ class Attempt(User):
         if report is not None:
             report(self.target, taken, False, now)
 
+    def expire(self) -> None:
+        """The time of the whole is up: free the connection; the target's failure, if it had the request."""
+        self._give_back()
+        self._end_failed("upstream_timeout", by_target=self._sent_at > 0.0)
+
     def cancel(self) -> None:
         """The client is gone: free the connection; nobody's failure."""
         self.target.in_flight -= 1
         if self._sent_at:
-            self.forward.call.overhead_s -= self.forward.plan.now() - self._sent_at
+            self.owner.exchange.overhead_s -= self.owner.now() - self._sent_at
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self._waiting is not None:
             self._waiting.give_up()
             self._waiting = None

@@ -1,37 +1,25 @@
-"""Proxying: from a matched request to the upstream's answer, in one or more attempts.
-
-    a time left   b pick a target   c permit   d lease   e send   f report   g judge: done | again | give up
-
-A Forward is one exchange (it is told of the request's body and of the client); an Attempt is one try at one target
-(it is told of the connection and of the answer).
-"""
+"""Proxying: a client's request to an upstream, and the answer to the client, both as they come."""
 
 from collections.abc import Callable
 from math import inf
-from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.decide.route.rewrite import Rewrite
 from gateway.pipeline.attempt import Attempt
 from gateway.pipeline.client_facts import ClientFacts
+from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.edits import Editor
 from gateway.pipeline.respond import http_date, respond_error
 from gateway.pipeline.route import Answer, Call
 from gateway.pipeline.settings import BufferSettings
 from gateway.transport.client import UpstreamConnection
-from gateway.transport.server import ServerConnection, Sink
-from gateway.upstreams.target import Target
+from gateway.transport.server import ServerConnection
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.chunked import LAST_CHUNK, encode_chunk
 from gateway.wire.fields import CHUNKED, Fields
 from gateway.wire.head import RequestHead, ResponseHead
 from gateway.wire.hops import lines_of, max_forwards_line, request_fields, response_fields, trailer_lines
 from gateway.wire.write import STATUS_LINES
-
-ATTEMPTS: Final = 2
-"""Tries in all, as long as nothing was sent (connect failures)."""
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Safe to repeat (RFC 9110 section 9.2.2)."""
 
 
 class Plan(Answer):
@@ -86,34 +74,17 @@ class Plan(Answer):
         Forward(self, call).begin(call.data, call.end)
 
 
-class Forward(Sink):
+class Forward(Delivery):
     """One proxied exchange."""
 
-    __slots__ = (
-        "_body_whole",
-        "_buffered",
-        "_chunked_in",
-        "_parts",
-        "_tried",
-        "attempt",
-        "call",
-        "connection",
-        "method",
-        "plan",
-        "upgrade",
-        "upstream",
-    )
+    __slots__ = ("_body_whole", "_buffered", "_chunked_in", "_parts", "call", "connection", "plan", "upgrade")
 
     def __init__(self, plan: Plan, call: Call) -> None:
+        super().__init__(plan.choose(), call, call.head.method, plan.timeout_s, plan.now)
         self.plan = plan
         self.call = call
         self.connection: ServerConnection = call.connection
-        self.method = call.head.method
-        self.attempt: Attempt | None = None
-        self.upstream: Upstream = plan.choose()
-        call.upstream = self.upstream.name
         self.upgrade: str | None = None
-        self._tried: list[Target] = []
         self._parts: list[bytes] | None = []
         """The body so far, while it may have to be sent (again); None once it streams."""
         self._buffered = 0
@@ -130,7 +101,7 @@ class Forward(Sink):
             if data:
                 self._keep(data)
             self._body_whole = True
-            self._engage(self.call.started_at)
+            self.again(self.call.started_at)
             return
         if connection.listener.buffered.full:
             self.give_up(GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows"))
@@ -140,7 +111,7 @@ class Forward(Sink):
         if self.call.head.fields.length > limit:
             if data:
                 self._keep(data)
-            self._engage(self.call.started_at)
+            self.again(self.call.started_at)
         else:
             self.on_request_data(data, False)
 
@@ -149,6 +120,7 @@ class Forward(Sink):
         attempt = self.attempt
         if attempt is not None and attempt.connection is not None:
             self._parts = None  # this piece is not kept, so from here on nothing can be sent again
+            self.replayable = False
             attempt.send_data(self._encode(data, end), end)
             return
         if data:
@@ -159,7 +131,7 @@ class Forward(Sink):
             if self._buffered > self.plan.buffer.request_bytes:
                 self.connection.pause_reading()
         elif end or self._buffered > self.plan.buffer.request_bytes:
-            self._engage(self.plan.now())
+            self.again(self.now())
 
     def _keep(self, data: bytes) -> None:
         assert self._parts is not None
@@ -174,26 +146,10 @@ class Forward(Sink):
         chunk = encode_chunk(data) if data else b""
         return chunk + LAST_CHUNK if end else chunk
 
-    @property
-    def upgraded(self) -> bool:
-        return self.call.status == 101
-
-    def _engage(self, now: float) -> None:
-        """Pick a target and try it (a, b, c)."""
-        plan, call = self.plan, self.call
-        try:
-            if now - call.started_at >= plan.timeout_s:
-                raise GatewayError("upstream_timeout", f"no time was left of the route's {plan.timeout_s:g}s")
-            key = plan.hash_key(call) if plan.hash_key is not None else None
-            target = self.upstream.pick(self._tried, key, now)
-        except GatewayError as error:
-            self.give_up(error)
-            return
-        self._tried.append(target)
-        call.attempts += 1
-        call.target = target.key
-        self.attempt = attempt = Attempt(self, target, self.upstream)
-        attempt.begin(now)
+    def again(self, now: float) -> None:
+        """Engage a target: the first, or another."""
+        hash_key = self.plan.hash_key
+        self.engage(None if hash_key is None else hash_key(self.call), now)
 
     def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None:
         """Put the request on a leased connection (e): head and what is here of the body in one write."""
@@ -220,8 +176,8 @@ class Forward(Sink):
         if head.query is not None:
             target = f"{target}?{head.query}"
         data = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
-        timeout = min(self.upstream.settings.timeout.head_s, call.started_at + plan.timeout_s - now)
-        connection.send(attempt, self.method, data + body if body else data, self._body_whole, timeout, now)
+        data = data + body if body else data
+        connection.send(attempt, self.method, data, self._body_whole, self.head_timeout_s(now), now)
         if not self._body_whole:
             self.connection.resume_reading()
 
@@ -248,6 +204,7 @@ class Forward(Sink):
     def _drop_parts(self) -> None:
         """The body cannot be sent again from here on."""
         self._parts = None
+        self.replayable = False
         self.connection.listener.buffered.add(-self._buffered)
         self._buffered = 0
 
@@ -331,55 +288,26 @@ class Forward(Sink):
         self.finish()
         self.connection.close_tunnel()
 
-    # --- judging ------------------------------------------------------------------------------------------------
+    # --- ends ---------------------------------------------------------------------------------------------------
 
-    def on_failure(self, error: GatewayError, *, sent: bool, stale: bool) -> None:
-        """An attempt failed (g). stale: on a connection that had served before, with no byte of an answer."""
-        attempt, self.attempt = self.attempt, None
-        call = self.call
-        if call.status:
-            reason = error.reason.name
-            self.connection.abort(reason if reason == "upstream_timeout" else "upstream_truncated")
-            self._drop()
-            return
-        replayable = self._parts is not None
-        if replayable and stale and (not sent or self.method in _IDEMPOTENT) and call.attempts <= ATTEMPTS:
-            call.attempts += 1
-            assert attempt is not None
-            self.attempt = Attempt(self, attempt.target, self.upstream)
-            self.attempt.begin(self.plan.now(), fresh=True)
-            return
-        if replayable and not sent and call.attempts < ATTEMPTS and self._has_another():
-            self._engage(self.plan.now())
-            return
-        self.give_up(error)
-
-    def _has_another(self) -> bool:
-        return any(target not in self._tried for target in self.upstream.targets)
-
-    def give_up(self, error: GatewayError) -> None:
-        connection = self.connection
-        if self.call.attempts > 1:
-            self.upstream.count_retry("failed")
-        self.finish()
-        respond_error(connection, self.call, error, self.plan.now())
-
-    # --- the client ---------------------------------------------------------------------------------------------
-
-    def on_client_gone(self) -> None:
-        """Free the upstream at once; a client that left is nobody's failure."""
-        attempt, self.attempt = self.attempt, None
-        if attempt is not None:
-            attempt.cancel()
+    def cut(self, error: GatewayError) -> None:
+        reason = error.reason.name
+        self.connection.abort(reason if reason == "upstream_timeout" else "upstream_truncated")
         self._drop()
 
-    def on_client_slow(self) -> None:
-        if self.attempt is not None and self.attempt.connection is not None:
-            self.attempt.connection.pause_reading()
+    def give_up(self, error: GatewayError) -> None:
+        self.finish()
+        respond_error(self.connection, self.call, error, self.now())
 
-    def on_client_ready(self) -> None:
-        if self.attempt is not None and self.attempt.connection is not None:
-            self.attempt.connection.resume_reading()
+    def on_client_gone(self) -> None:
+        super().on_client_gone()
+        self._drop()
+
+    def on_target_slow(self) -> None:
+        self.connection.pause_reading()
+
+    def on_target_ready(self) -> None:
+        self.connection.resume_reading()
 
     def finish(self) -> None:
         """The upstream's part is over."""

@@ -1,0 +1,158 @@
+"""One request to an upstream, in one or more attempts, whoever asks: a client (Forward) or the gateway itself (Fetch).
+
+    a time left   b pick a target   c permit   d lease   e send   f report   g judge: done | again | give up
+
+An Attempt is one try at one target; it is told of the connection and of the answer, and tells the Delivery.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Final
+
+from gateway.core.errors import GatewayError
+from gateway.core.exchange import UpstreamFacts
+from gateway.pipeline.attempt import Attempt
+from gateway.transport.client import UpstreamConnection
+from gateway.transport.server import Sink
+from gateway.upstreams.target import Target
+from gateway.upstreams.upstream import Upstream
+from gateway.wire.fields import Fields
+from gateway.wire.head import ResponseHead
+
+ATTEMPTS: Final = 2
+"""Tries in all, as long as nothing was sent (connect failures)."""
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Safe to repeat (RFC 9110 section 9.2.2)."""
+
+
+class Delivery(Sink):
+    """What all requests to upstreams have in common: attempts, and the judgement on each.
+
+    It is a Sink: who wants the answer may leave, be slow, or be ready again.
+    """
+
+    __slots__ = ("_tried", "attempt", "exchange", "method", "now", "replayable", "timeout_s", "until", "upstream")
+
+    def __init__(
+        self, upstream: Upstream, exchange: UpstreamFacts, method: str, timeout_s: float, now: Callable[[], float]
+    ) -> None:
+        """timeout_s: until the head of the answer, and between pieces of its body."""
+        self.upstream = upstream
+        self.exchange = exchange
+        self.method = method
+        self.timeout_s = timeout_s
+        self.until = exchange.started_at + timeout_s
+        self.now = now
+        self.attempt: Attempt | None = None
+        self.replayable = True
+        """Whether the whole request is still here and can be sent once more."""
+        self._tried: list[Target] = []
+        exchange.upstream = upstream.name
+
+    def engage(self, key: str | None, now: float) -> None:
+        """Pick a target and try it (a, b, c); `key` is for balancers that hash."""
+        exchange = self.exchange
+        try:
+            if now >= self.until:
+                raise GatewayError("upstream_timeout", f"no time was left of {self.timeout_s:g}s")
+            target = self.upstream.pick(self._tried, key, now)
+        except GatewayError as error:
+            self._fail(error)
+            return
+        self._tried.append(target)
+        exchange.attempts += 1
+        exchange.target = target.key
+        self.attempt = attempt = Attempt(self, target, self.upstream)
+        attempt.begin(now)
+
+    def head_timeout_s(self, now: float) -> float:
+        """How long a target may take with its head."""
+        return min(self.upstream.settings.timeout.head_s, self.until - now)
+
+    @abstractmethod
+    def again(self, now: float) -> None:
+        """Engage another target."""
+
+    @abstractmethod
+    def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None: ...
+
+    @abstractmethod
+    def on_interim(self, head: ResponseHead) -> None: ...
+
+    @abstractmethod
+    def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None: ...
+
+    @abstractmethod
+    def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None: ...
+
+    @abstractmethod
+    def on_upgrade(self, attempt: Attempt, head: ResponseHead, data: bytes) -> None: ...
+
+    @abstractmethod
+    def on_tunnel_data(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def on_tunnel_end(self) -> None: ...
+
+    @abstractmethod
+    def on_target_slow(self) -> None: ...
+
+    @abstractmethod
+    def on_target_ready(self) -> None: ...
+
+    @abstractmethod
+    def cut(self, error: GatewayError) -> None:
+        """The answer broke off behind its head."""
+
+    @abstractmethod
+    def give_up(self, error: GatewayError) -> None:
+        """No answer came."""
+
+    @property
+    def upgraded(self) -> bool:
+        return self.exchange.status == 101
+
+    # --- judging ------------------------------------------------------------------------------------------------
+
+    def on_failure(self, error: GatewayError, *, sent: bool, stale: bool) -> None:
+        """An attempt failed (g). stale: on a connection that had served before, with no byte of an answer."""
+        attempt, self.attempt = self.attempt, None
+        exchange = self.exchange
+        if exchange.status:
+            self.cut(error)
+            return
+        if self.replayable:
+            if stale and (not sent or self.method in _IDEMPOTENT) and exchange.attempts <= ATTEMPTS:
+                exchange.attempts += 1
+                assert attempt is not None
+                self.attempt = Attempt(self, attempt.target, self.upstream)
+                self.attempt.begin(self.now(), fresh=True)
+                return
+            if not sent and exchange.attempts < ATTEMPTS and self._has_another():
+                self.again(self.now())
+                return
+        self._fail(error)
+
+    def _fail(self, error: GatewayError) -> None:
+        if self.exchange.attempts > 1:
+            self.upstream.count_retry("failed")
+        self.give_up(error)
+
+    def _has_another(self) -> bool:
+        return any(target not in self._tried for target in self.upstream.targets)
+
+    # --- who wants the answer -----------------------------------------------------------------------------------
+
+    def on_client_gone(self) -> None:
+        """Free the upstream at once; who left is nobody's failure."""
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    def on_client_slow(self) -> None:
+        if self.attempt is not None and self.attempt.connection is not None:
+            self.attempt.connection.pause_reading()
+
+    def on_client_ready(self) -> None:
+        if self.attempt is not None and self.attempt.connection is not None:
+            self.attempt.connection.resume_reading()
