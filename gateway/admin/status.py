@@ -11,7 +11,15 @@ from gateway.admin.totals import Distribution, Labels, Reading
 from gateway.decide.route.settings import MatchSettings
 from gateway.observe.memory import Slot
 from gateway.observe.metrics import BUCKETS, FAMILIES
-from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RouteSettings
+from gateway.pipeline.settings import (
+    AppSettings,
+    ForwardSettings,
+    HandlerSettings,
+    RedirectSettings,
+    RespondSettings,
+    RouteSettings,
+    short_name,
+)
 from gateway.transport.settings import ListenSettings
 from gateway.upstreams.settings import UpstreamSettings
 
@@ -146,7 +154,13 @@ def _answer(route: RouteSettings) -> str:
         return "to " + ", ".join(f"{name} {share * 100 / whole:.3g}%" for name, share in answer.to)
     if isinstance(answer, RedirectSettings):
         return f"redirect {answer.status} {answer.location}"
-    return f"respond {answer.status}"
+    if isinstance(answer, RespondSettings):
+        return f"respond {answer.status}"
+    if isinstance(answer, HandlerSettings):
+        return f"handler {short_name(answer.call.run)}"
+    if isinstance(answer, AppSettings):
+        return f"{answer.kind} {short_name(answer.app)}"
+    return "aggregate " + ", ".join(source.name for source in answer.sources)
 
 
 def _upstreams(upstreams: Sequence[UpstreamSettings], reading: Reading) -> list[Json]:

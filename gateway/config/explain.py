@@ -14,7 +14,7 @@ from gateway.decide.route.rewrite import Redirect, Rewrite
 from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.hash_key import hash_key
 from gateway.pipeline.route import Call
-from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RouteSettings
+from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RespondSettings, RouteSettings
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 
 CLIENT_IP = "127.0.0.1"
@@ -55,7 +55,7 @@ def _route(settings: GatewaySettings, asked: Asked, match: Match[RouteSettings])
         told["upstreams"] = _upstreams(settings, asked, answer)
     elif isinstance(answer, RedirectSettings):
         told |= {"status": answer.status, "location": Redirect(answer)(match.rest, asked.query)}
-    else:
+    elif isinstance(answer, RespondSettings):
         told["status"] = answer.status
     told["policies"] = _policies(settings, route)
     return told

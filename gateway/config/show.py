@@ -7,7 +7,15 @@ from rich.table import Table
 from gateway.config.explain import Explained
 from gateway.config.settings import GatewaySettings
 from gateway.decide.route.form import Form, most_specific_first
-from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RouteSettings
+from gateway.pipeline.settings import (
+    AppSettings,
+    ForwardSettings,
+    HandlerSettings,
+    RedirectSettings,
+    RespondSettings,
+    RouteSettings,
+    short_name,
+)
 
 
 def print_routes(settings: GatewaySettings) -> None:
@@ -38,12 +46,18 @@ def _row(form: Form[RouteSettings]) -> tuple[str, ...]:
 
 
 def answer_text(route: RouteSettings) -> str:
-    """`orders`, `orders 90%, orders-next 10%`, `redirect https://...`, `respond 200`."""
+    """`orders`, `orders 90%, orders-next 10%`, `redirect https://...`, `respond 200`, `handler price.py:quote`."""
     answer = route.answer
     if isinstance(answer, RedirectSettings):
         return f"redirect {answer.location}"
-    if not isinstance(answer, ForwardSettings):
+    if isinstance(answer, RespondSettings):
         return f"respond {answer.status}"
+    if isinstance(answer, HandlerSettings):
+        return f"handler {short_name(answer.call.run)}"
+    if isinstance(answer, AppSettings):
+        return f"{answer.kind} {short_name(answer.app)}"
+    if not isinstance(answer, ForwardSettings):
+        return "aggregate " + ", ".join(dict.fromkeys(source.to for source in answer.sources))
     total = sum(share for _, share in answer.to)
     if len(answer.to) == 1:
         return answer.to[0][0]

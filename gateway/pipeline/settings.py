@@ -48,6 +48,12 @@ class RedirectSettings:
     status: int = 308
 
 
+def short_name(run: str) -> str:
+    """`module:name` of a `run`; of a file without its directories."""
+    place, _, name = run.rpartition(":")
+    return f"{place.rpartition('/')[2]}:{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class CallableSettings:
     """The users' Python: a function, or a class (of a plugin)."""
