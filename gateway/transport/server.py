@@ -62,6 +62,26 @@ class Sink(ABC):
     def on_client_ready(self) -> None: ...
 
 
+class Teller(ABC):
+    """Who sees an answer ahead of the client: what is sent goes to it, until it lets go and sends it on itself.
+
+    It has let go when `connection.teller` is None; a later answer (an error in the place of one that was held) takes
+    the place of what it holds.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def on_answer(self, status: int, lines: str, length: int, data: bytes, end: bool) -> None: ...
+
+    @abstractmethod
+    def on_answer_data(self, data: bytes, end: bool, trailers: str) -> None: ...
+
+    @abstractmethod
+    def on_gone(self) -> None:
+        """Nobody waits for the answer any more."""
+
+
 class ServerConnection(Outgoing):
     """One client connection."""
 
@@ -88,6 +108,7 @@ class ServerConnection(Outgoing):
         "listener",
         "peer",
         "sink",
+        "teller",
         "tls",
         "version",
     )
@@ -101,6 +122,7 @@ class ServerConnection(Outgoing):
         self.outbox = listener.outbox
         self.unsent = b""
         self.sink: Sink | None = None
+        self.teller: Teller | None = None
         self.exchange: Exchange | None = None
         self.deadline = self.armed = inf
         self.version = "HTTP/1.1"
@@ -427,6 +449,9 @@ class ServerConnection(Outgoing):
         exchange = self.exchange
         if exchange is None:
             return
+        if self.teller is not None:
+            self.teller.on_answer(status, lines, length, data, end)
+            return
         exchange.status = status
         if length < 0 or self._state == BODY or not self._keep_alive or self.version != "HTTP/1.1":
             lines += self._framing(length, data, end)
@@ -459,6 +484,9 @@ class ServerConnection(Outgoing):
         """Send more of the body."""
         exchange = self.exchange
         if exchange is None:
+            return
+        if self.teller is not None:
+            self.teller.on_answer_data(data, end, trailers)
             return
         if data:
             exchange.bytes_out += len(data)
@@ -522,6 +550,9 @@ class ServerConnection(Outgoing):
             self._read_head(b"")
 
     def _end_exchange(self, reason: str | None) -> None:
+        teller, self.teller = self.teller, None
+        if teller is not None:
+            teller.on_gone()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             if reason is not None and exchange.reason is None:
@@ -542,6 +573,7 @@ class ServerConnection(Outgoing):
     def become_tunnel(self, head: bytes) -> bytes:
         """Send `head` (101) and pass bytes both ways from here on; returns what the client sent already."""
         self._state = TUNNEL
+        self.teller = None
         self._wait_until(inf)
         if self.exchange is not None:
             self.exchange.status = 101
