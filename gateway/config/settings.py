@@ -58,6 +58,8 @@ class GatewaySettings:
     upstreams: tuple[UpstreamSettings, ...] = ()
     executors: tuple[ExecutorSettings, ...] = (ExecutorSettings(DEFAULT, threads=16),)
     """`default` is always one of them."""
+    loop_guard_s: float | None = 0.05
+    """Code that holds up the event loop for so long is named in the log. None: nobody watches."""
     admin: AdminSettings = AdminSettings()
     workers: int = 1
     """Already resolved: `auto` became a number."""
