@@ -1,36 +1,26 @@
 """Requests that the gateway makes itself, to the same upstreams and in the same attempts as those of clients.
 
-Fetch collects an answer whole and tells its subclass (no task, no future: an aggregate makes many at once);
-Fetcher is the same to await, and RequestGateway what the users' Python gets of it.
+Fetch collects an answer whole and tells its subclass: no task, no future, since an aggregate makes many at once.
 """
 
 import asyncio
-import re
-import threading
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from math import inf
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import UpstreamFacts
-from gateway.core.json import dumps
-from gateway.core.message import Fetched, FetchError, Gateway, Headers
 from gateway.pipeline.attempt import Attempt
 from gateway.pipeline.delivery import Delivery
 from gateway.transport.client import UpstreamConnection
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.fields import Fields
 from gateway.wire.head import ResponseHead
-from gateway.wire.hops import lines_of
 
 MAX_BYTES: Final = 10 * 1024 * 1024
 """Of an answer that is collected whole; the same as the default of `limits.body`."""
-_TARGET: Final = re.compile(r"/[!-~]*").fullmatch
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_OURS: Final = frozenset(
-    ("host", "content-length", "transfer-encoding", "connection", "x-request-id", "via", "upgrade")
-)
+
+Answered = tuple[ResponseHead, bytes]
 
 
 class Fetch(Delivery):
@@ -145,154 +135,42 @@ class Fetch(Delivery):
         return f"<{type(self).__name__} {self.method} {self._target} to {self.exchange.target}>"
 
 
-class _Awaited(Fetch):
-    """A Fetch whose end is a future's."""
+class Awaited(Fetch):
+    """A Fetch whose end is a future's: (head, body), or a GatewayError."""
 
     __slots__ = ("done",)
 
-    def __init__(self, *arguments: Any, done: asyncio.Future[Fetched], **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(
+        self,
+        upstream: Upstream,
+        facts: UpstreamFacts,
+        done: asyncio.Future[Answered],
+        *,
+        method: str,
+        target: str,
+        lines: str,
+        body: bytes,
+        timeout_s: float,
+        max_bytes: int,
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(
+            upstream,
+            facts,
+            method=method,
+            target=target,
+            lines=lines,
+            body=body,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+            now=now,
+        )
         self.done = done
 
     def on_fetched(self, head: ResponseHead, body: bytes, now: float) -> None:
         if not self.done.done():
-            self.done.set_result(Fetched(head.status, Headers.of_checked(head.fields.lines), body))
+            self.done.set_result((head, body))
 
     def give_up(self, error: GatewayError) -> None:
         if not self.done.done():
             self.done.set_exception(error)
-
-
-class Fetcher:
-    """Fetches to await; one for all upstreams of a config."""
-
-    def __init__(
-        self,
-        upstreams: Mapping[str, Upstream],
-        *,
-        loop: asyncio.AbstractEventLoop,
-        now: Callable[[], float],
-        via: str,
-    ) -> None:
-        self.upstreams = upstreams
-        self.loop = loop
-        self.now = now
-        self.via = via
-        self._thread = threading.get_ident()
-
-    @property
-    def on_loop(self) -> bool:
-        """Whether the caller runs on the loop's thread."""
-        return threading.get_ident() == self._thread
-
-    def lines(self, headers: str, method: str, body: bytes, request_id: str) -> str:
-        """All field lines of a request but Host: `headers` (complete lines), and ours."""
-        framing = f"Content-Length: {len(body)}\r\n" if body or method not in ("GET", "HEAD", "DELETE") else ""
-        return f"{headers}{framing}X-Request-Id: {request_id}\r\nVia: {self.via}\r\n"
-
-    async def fetch(
-        self,
-        upstream: str,
-        *,
-        method: str,
-        path: str,
-        headers: str,
-        body: bytes,
-        limit_s: float,
-        request_id: str,
-        max_bytes: int = MAX_BYTES,
-    ) -> Fetched:
-        """Ask `upstream`, within `limit_s` for all of it. Raises GatewayError with the reasons of forwarding."""
-        now = self.now()
-        facts = UpstreamFacts(now)
-        facts.request_id = request_id
-        done: asyncio.Future[Fetched] = self.loop.create_future()
-        fetch = _Awaited(
-            self.upstreams[upstream],
-            facts,
-            method=method,
-            target=path,
-            lines=self.lines(headers, method, body, request_id),
-            body=body,
-            timeout_s=limit_s,
-            max_bytes=max_bytes,
-            now=self.now,
-            done=done,
-        )
-        timer = None if limit_s == inf else self.loop.call_later(limit_s, fetch.expire)
-        fetch.begin(now)
-        try:
-            return await done
-        except asyncio.CancelledError:
-            fetch.on_client_gone()
-            raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-
-class RequestGateway(Gateway):
-    """`request.gateway`: the Fetcher with one request's id and deadline."""
-
-    __slots__ = ("_deadline", "_fetcher", "_request_id")
-
-    def __init__(self, fetcher: Fetcher, request_id: str, deadline: float) -> None:
-        self._fetcher = fetcher
-        self._request_id = request_id
-        self._deadline = deadline
-
-    async def fetch(
-        self,
-        upstream: str,
-        path: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | Headers | None = None,
-        body: bytes = b"",
-        json: Any = None,
-        timeout_s: float | None = None,
-    ) -> Fetched:
-        """Raises FetchError; ValueError on what cannot be sent; KeyError on an upstream that the config has not."""
-        fetcher = self._fetcher
-        if upstream not in fetcher.upstreams:
-            raise KeyError(f"the config has no upstream {upstream!r}; it has {', '.join(sorted(fetcher.upstreams))}")
-        if _TARGET(path) is None or _TOKEN(method) is None:
-            raise ValueError(
-                f"{method} {path!r}: a path begins with / and is percent-encoded ASCII; a method is a token"
-            )
-        fields = Headers(headers or ())
-        for name in _OURS:
-            fields.pop(name)
-        if json is not None:
-            body = dumps(json)
-            fields.setdefault("content-type", "application/json")
-        left_s = self._deadline - fetcher.now()
-        try:
-            return await fetcher.fetch(
-                upstream,
-                method=method,
-                path=path,
-                headers=lines_of(fields.items()),
-                body=body,
-                limit_s=left_s if timeout_s is None else min(timeout_s, left_s),
-                request_id=self._request_id,
-            )
-        except GatewayError as error:
-            raise FetchError(error.reason.name, error.detail) from None
-
-    def fetch_blocking(
-        self,
-        upstream: str,
-        path: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | Headers | None = None,
-        body: bytes = b"",
-        json: Any = None,
-        timeout_s: float | None = None,
-    ) -> Fetched:
-        """Raises what `fetch` does; RuntimeError on the event loop, which it would stall."""
-        if self._fetcher.on_loop:
-            raise RuntimeError("fetch_blocking would stall the event loop: `await request.gateway.fetch(...)` there")
-        asked = self.fetch(upstream, path, method=method, headers=headers, body=body, json=json, timeout_s=timeout_s)
-        return asyncio.run_coroutine_threadsafe(asked, self._fetcher.loop).result()

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
+
 from gateway.core.exchange import Exchange
 from gateway.decide.route.table import Match
 from gateway.observe.registry import Registry
@@ -13,6 +15,7 @@ _METHODS: Final = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATC
 """RFC 9110 section 9, and PATCH (RFC 5789); any other counts as OTHER, so that clients cannot make up series."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Answer(ABC):
     """How a route answers. `begin` may raise GatewayError."""
 

@@ -16,6 +16,8 @@ from math import inf
 from termios import TIOCOUTQ
 from typing import Any, Final, cast
 
+from mypy_extensions import mypyc_attr
+
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.transport.listener import Listener
@@ -44,6 +46,7 @@ CLOSED: Final = 7
 _STATES: Final = "idle head body waiting discarding lingering tunnel closed".split()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Sink(ABC):
     """Who is told of one request's body and of the client while its exchange is under way."""
 
@@ -62,6 +65,7 @@ class Sink(ABC):
     def on_client_ready(self) -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Teller(ABC):
     """Who sees an answer ahead of the client: what is sent goes to it, until it lets go and sends it on itself.
 
