@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gateway.config import build_python
 from gateway.config.cores import allowed_cores
 from gateway.config.lines import KeyPath, Map, Value, locate
 from gateway.config.model import Config, Test
@@ -13,6 +14,7 @@ from gateway.core.json import dumps
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import (
+    AnswerSettings,
     BufferSettings,
     ForwardSettings,
     HeaderEdits,
@@ -39,6 +41,8 @@ def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySetti
         listen=tuple(listener(listen, directory) for listen in config.listen),
         routes=tuple(route(item, where(root, ("routes", index))) for index, item in enumerate(config.routes)),
         upstreams=tuple(upstream(name, item, directory) for name, item in config.upstreams.items()),
+        executors=build_python.executors(config.executors),
+        loop_guard_s=config.loop_guard,
         admin=AdminSettings(admin.address, admin.token, frozenset(admin.open)),
         workers=config.workers if isinstance(config.workers, int) else allowed_cores(),
         trusted_proxies=tuple(config.trusted_proxies),
@@ -125,6 +129,7 @@ def route(item: Route, source: str) -> RouteSettings:
         name=item.name,
         match=item.match.settings(),
         answer=_answer(item),
+        plugins=tuple(map(build_python.plugin, item.plugins)),
         timeout_s=item.timeout,
         body_bytes=item.body_limit,
         buffer=BufferSettings(item.buffer.request, item.buffer.response),
@@ -135,7 +140,13 @@ def route(item: Route, source: str) -> RouteSettings:
     )
 
 
-def _answer(item: Route) -> ForwardSettings | RespondSettings | RedirectSettings:
+def _answer(item: Route) -> AnswerSettings:
+    if item.handler is not None:
+        return build_python.handler(item.handler)
+    if item.app is not None:
+        return build_python.app(item.app, item.strip)
+    if item.aggregate is not None:
+        return build_python.aggregate(item.aggregate, item)
     if item.respond is not None:
         return _respond(item.respond)
     if item.redirect is not None:

@@ -16,7 +16,7 @@ class Checked:
     """A config that its model accepts, with the way back to the files, and the faults found in it.
 
     `route_indices` and `test_indices` say which entry of the file each route and test is: entries that the model
-    refused are left out. `names` are all upstreams of the file, also those that the model refused.
+    refused are left out. `names` and `executors` are all upstreams and executors of the file, also those refused.
     """
 
     config: Config
@@ -25,6 +25,7 @@ class Checked:
     route_indices: list[int]
     test_indices: list[int]
     names: list[str]
+    executors: list[str]
     complete: bool
     """False where the model refused something: then what is missing may be there."""
     problems: list[Problem] = field(default_factory=list)
@@ -94,14 +95,26 @@ def check_reachable(checked: Checked) -> None:
 
 def check_upstreams(checked: Checked) -> None:
     """Targets exist and differ, and somebody uses the upstream."""
-    used = {name for route in checked.config.routes for name in route.to}
+    used = _used(checked.config)
     for name, upstream in checked.config.upstreams.items():
         path: KeyPath = ("upstreams", name)
         if not upstream.targets:
             checked.fault((*path, "targets"), "an upstream needs a target", f"such as `{name}: http://10.0.0.1:8000`")
         _check_targets(checked, name, path)
-        if name not in used and checked.complete:
+        if used is not None and name not in used and checked.complete:
             checked.warn(path, "no route uses this upstream", at_key=True)
+
+
+def _used(config: Config) -> set[str] | None:
+    """Upstreams that a route names; None where Python may ask any."""
+    used: set[str] = set()
+    for route in config.routes:
+        if route.plugins or route.handler or route.app:
+            return None
+        used.update(route.to)
+        if route.aggregate:
+            used.update(source.to for source in route.aggregate.sources.values())
+    return used
 
 
 def _check_targets(checked: Checked, name: str, path: KeyPath) -> None:

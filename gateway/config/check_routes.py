@@ -13,10 +13,11 @@ from gateway.decide.route.match import Pattern, parse_pattern
 from gateway.decide.route.rewrite import rewrite_problems
 from gateway.decide.route.settings import MatchSettings
 
-ANSWERS = ("to", "respond", "redirect")
+ANSWERS = ("to", "handler", "app", "aggregate", "respond", "redirect")
 MAX_TIES = 20_000
 """Pairs looked at. Routes on one path that each ask for a header of their own tie in pairs, which are many."""
-FORWARD_ONLY = ("rewrite", "strip", "host")
+ONLY_WITH = {"rewrite": ("to",), "strip": ("to", "app"), "host": ("to",)}
+"""Keys that some answers alone know."""
 
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 _NEVER_SEEN = frozenset(("x-request-timeout-ms",))
@@ -83,15 +84,15 @@ def _check_answer(checked: Checked, entry: _Entry, names: set[str]) -> None:
     route, path = entry.route, entry.path
     answers = [key for key in ANSWERS if key in route.model_fields_set]
     if not answers:
-        checked.fault(path, "a route needs an answer", "one of to, respond or redirect")
+        checked.fault(path, "a route needs an answer", "one of to, handler, app, aggregate, respond or redirect")
     for key in answers[1:]:
         checked.fault((*path, key), f"a route has one answer; this one has `{answers[0]}` already", at_key=True)
     for key in answers:
         if getattr(route, key) is None:
             checked.fault((*path, key), "has no value", "give it one, or remove the key", at_key=True)
-    for key in FORWARD_ONLY:
-        if key in route.model_fields_set and "to" not in answers and answers:
-            checked.fault((*path, key), f"`{key}` is for routes with `to`", at_key=True)
+    for key, with_ in ONLY_WITH.items():
+        if key in route.model_fields_set and answers and not set(with_) & set(answers):
+            checked.fault((*path, key), f"`{key}` is for routes with `{'` or `'.join(with_)}`", at_key=True)
     for name in route.to:
         if name not in names:
             found = checked.guess(name, checked.names) or ("" if names else "define it under `upstreams:`")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from gateway.config.build import build
 from gateway.config.check import Checked, check_listeners, check_reachable, check_tests, check_upstreams
+from gateway.config.check_python import check_apps, check_executors, check_plugin_names
 from gateway.config.check_routes import check_routes
 from gateway.config.check_tls import check_certificates
 from gateway.config.lines import KeyPath, Map, Seq, Source
@@ -21,6 +22,9 @@ from gateway.config.redact import redact
 from gateway.config.scalars import Variables
 from gateway.config.settings import GatewaySettings
 from gateway.config.wording import problems_of
+
+_NAMED = ("upstreams", "executors")
+"""Keys whose values fall one by one."""
 
 __all__ = ["ConfigError", "Loaded", "load"]
 
@@ -80,21 +84,26 @@ def _validated(root: Map, source: Source, directory: Path, problems: list[Proble
             config = Config.model_validate(_without(root, refused), context=given)
         except ValidationError:
             return None
-    upstreams = root.get("upstreams")
     return Checked(
         config,
         root,
         source,
         _kept("routes", root, refused),
         _kept("tests", root, refused),
-        list(upstreams) if isinstance(upstreams, dict) else [],
+        _names("upstreams", root),
+        _names("executors", root),
         not problems,
     )
 
 
 def _unit(path: KeyPath) -> KeyPath:
     """The part of the config that falls with a wrong value at `path`: one route, one upstream, else a whole key."""
-    return path[:2] if path[0] in ("routes", "tests", "upstreams") else path[:1]
+    return path[:2] if path[0] in ("routes", "tests", *_NAMED) else path[:1]
+
+
+def _names(key: str, root: Map) -> list[str]:
+    named = root.get(key)
+    return list(named) if isinstance(named, Map) else []
 
 
 def _without(root: Map, refused: set[KeyPath]) -> dict[str, object]:
@@ -102,9 +111,10 @@ def _without(root: Map, refused: set[KeyPath]) -> dict[str, object]:
     for key in ("routes", "tests"):
         if key in kept and isinstance(root[key], Seq):
             kept[key] = [root[key][index] for index in _kept(key, root, refused)]
-    upstreams = kept.get("upstreams")
-    if isinstance(upstreams, Map):
-        kept["upstreams"] = {name: value for name, value in upstreams.items() if ("upstreams", name) not in refused}
+    for key in _NAMED:
+        named = kept.get(key)
+        if isinstance(named, Map):
+            kept[key] = {name: value for name, value in named.items() if (key, name) not in refused}
     kept.setdefault("routes", [])
     return kept
 
@@ -128,6 +138,9 @@ def _check(checked: Checked, directory: Path) -> None:
     check_reachable(checked)
     check_upstreams(checked)
     check_routes(checked)
+    check_executors(checked)
+    check_apps(checked)
+    check_plugin_names(checked)
     check_tests(checked)
     check_certificates(checked, directory)
 

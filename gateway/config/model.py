@@ -6,9 +6,13 @@ from pydantic import Field
 
 from gateway.config.model_base import Model
 from gateway.config.model_listen import AccessLog, Admin, Limits, Listen, Log, Shutdown, Workers
+from gateway.config.model_python import Executors
 from gateway.config.model_route import Route, RouteDefaults
 from gateway.config.model_upstream import Upstream, UpstreamDefaults
-from gateway.config.types import HeaderName, HeaderValue, Name, Network, OneOrMany, text
+from gateway.config.settings import GatewaySettings
+from gateway.config.types import DurationOrOff, HeaderName, HeaderValue, Name, Network, OneOrMany, text
+
+_GATEWAY = GatewaySettings((), ())
 
 
 class Defaults(Model):
@@ -64,10 +68,16 @@ class Config(Model):
     access_log: AccessLog = Field(default=AccessLog(), description="One line a request; or off")
     limits: Limits = Field(default=Limits(), description="What clients may cost")
     shutdown: Shutdown = Field(default=Shutdown(), description="How the gateway ends after SIGTERM")
+    loop_guard: DurationOrOff = Field(
+        default=_GATEWAY.loop_guard_s, description="Code that holds up the event loop for so long is logged; or off"
+    )
     include: Annotated[list[str], OneOrMany()] = Field(
         default=[], description="More files, relative to this one; may have * and ?", examples=[["conf.d/*.yaml"]]
     )
     defaults: Defaults = Field(default=Defaults(), description="Merged under every route and every upstream")
     upstreams: dict[Name, Upstream] = Field(default={}, description="Named groups of targets", examples=[{}])
+    executors: Executors = Field(
+        default={}, description="Named pools that a plain def runs on; `default` is always there", examples=[{}]
+    )
     routes: list[Route] = Field(description="Which requests go where; their order never matters", examples=[[]])
     tests: list[Test] = Field(default=[], description="What `gateway test` checks, without network", examples=[[]])

@@ -1,12 +1,15 @@
 """What all models share: closed keys, and short forms."""
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ModelWrapValidatorHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.config.types import wrong_kind
+
+UNSET: Final = -1
+"""The default of keys whose absence means something that nobody can write."""
 
 
 class Model(BaseModel):

@@ -9,8 +9,10 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from gateway.config.model_base import Model
+from gateway.config.model_aggregate import Aggregate
+from gateway.config.model_base import UNSET, Model
 from gateway.config.model_match import Match
+from gateway.config.model_python import App, Handler, Plugin
 from gateway.config.types import (
     DurationOrOff,
     HeaderName,
@@ -33,8 +35,6 @@ from gateway.pipeline.settings import BufferSettings, ForwardSettings, RedirectS
 _BUFFER = BufferSettings()
 _FORWARD = ForwardSettings(())
 _ROUTE = RouteSettings("", MatchSettings(()), _FORWARD)
-UNSET = _ROUTE.body_bytes
-"""The default of `body_limit`, which no one can write: the gateway's limit counts."""
 
 _UPSTREAM_PATH = re.compile(r"/[!\"$->@-~]*").fullmatch
 _ROUTE_NAME = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?").fullmatch
@@ -212,7 +212,7 @@ class RouteDefaults(Model):
         default=_ROUTE.timeout_s, description="Until the head of the answer, and between pieces of its body; or off"
     )
     body_limit: SizeOrOff = Field(
-        default=_ROUTE.body_bytes, description="Largest request body, or off; without it limits.body", examples=["1MiB"]
+        default=UNSET, description="Largest request body, or off; without it limits.body", examples=["1MiB"]
     )
     buffer: Buffer = Field(default=Buffer(), description="How much of a body may wait in memory")
     upgrade: Annotated[list[Annotated[str, text(_protocol, "a protocol", "websocket")]], OneOrMany()] = Field(
@@ -220,6 +220,10 @@ class RouteDefaults(Model):
         description="Protocols that a client may upgrade to through this route; [] for none",
     )
     headers: Headers = Field(default=Headers(), description="Header fields to set and to remove")
+    plugins: Annotated[list[Plugin], OneOrMany()] = Field(
+        default=[],
+        description="Python that is asked first, in this order; a route's own list replaces that of defaults",
+    )
 
 
 class Route(RouteDefaults):
@@ -244,5 +248,8 @@ class Route(RouteDefaults):
     strip: Annotated[str, text(_upstream_path, "a path", "/api")] = Field(
         default="", description="Leading segments to take off the path", examples=["/api"]
     )
+    handler: Handler | None = Field(default=None, description="Python that answers")
+    app: App | None = Field(default=None, description="A whole WSGI or ASGI application; strip gives its SCRIPT_NAME")
+    aggregate: Aggregate | None = Field(default=None, description="Many upstreams, one answer")
     respond: Respond | None = Field(default=None, description="A fixed answer: a text, a status or a mapping")
     redirect: Redirect | None = Field(default=None, description="A redirect to a URL or a path")

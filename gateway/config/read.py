@@ -18,6 +18,7 @@ MAX_FILES = 10_000
 MAX_DEPTH = 10
 """Of includes within includes."""
 _LISTS = ("routes", "tests")
+_NAMED = ("upstreams", "executors")
 
 
 class Files:
@@ -115,18 +116,18 @@ class Files:
             elif key in _LISTS and isinstance(own, Seq) and isinstance(value, Seq):
                 own.extend(value)
                 own.marks.extend(value.marks)
-            elif key == "upstreams" and isinstance(own, Map) and isinstance(value, Map):
-                self._merge_upstreams(own, value)
+            elif key in _NAMED and isinstance(own, Map) and isinstance(value, Map):
+                self._merge_named(key, own, value)
             else:
                 self._report(mark.key, key, f"is already set at {root.marks[key].key}", "keep one of the two")
 
-    def _merge_upstreams(self, own: Map, more: Map) -> None:
-        for name, upstream in more.items():
+    def _merge_named(self, key: str, own: Map, more: Map) -> None:
+        for name, value in more.items():
             if name in own:
                 fault = f"is already defined at {own.marks[name].key}"
-                self._report(more.marks[name].key, f"upstreams.{name}", fault, "rename one of the two")
+                self._report(more.marks[name].key, f"{key}.{name}", fault, "rename one of the two")
             else:
-                own[name], own.marks[name] = upstream, more.marks[name]
+                own[name], own.marks[name] = value, more.marks[name]
 
     def _report(self, place: Place, key: str, message: str, suggestion: str = "") -> None:
         self.problems.append(Problem(place, key, message, suggestion))

@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.config.model import Config, Expect, Test
+from gateway.config.model_aggregate import AggregateSource
 from gateway.config.model_listen import Listen
 from gateway.config.model_match import Match
-from gateway.config.model_route import Route
+from gateway.config.model_python import Executor, Plugin
+from gateway.config.model_route import Route, RouteDefaults
 from gateway.config.model_upstream import Target, Upstream
 from gateway.config.scalars import resolve
 from gateway.config.schema import models_in, written_default
@@ -29,7 +31,10 @@ HEADER = """\
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One mapping to show: only these keys (all, if empty), with these values in place of the defaults."""
+    """One mapping to show: only these keys (all, if empty), with these values in place of the defaults.
+
+    A value may be a Sample: of the mapping under that key.
+    """
 
     name: str = ""
     only: tuple[str, ...] = ()
@@ -40,6 +45,11 @@ class Sample:
         return key in self.only if self.only else key not in self.without
 
 
+_SHAPED = Sample(
+    only=("sources", "shape"),
+    values={"sources": {"account": {"to": "orders", "path": "/users/{user}"}}, "shape": {"owner": "{account.name}"}},
+)
+
 _SAMPLES: dict[type[BaseModel], tuple[Sample, ...]] = {
     Listen: (
         Sample(values={"address": "0.0.0.0:8443"}, without=("redirect",)),
@@ -49,13 +59,46 @@ _SAMPLES: dict[type[BaseModel], tuple[Sample, ...]] = {
         Sample("orders", values={"targets": Target}),
         Sample("orders-next", only=("targets",), values={"targets": ["http://10.0.0.2:8000"]}),
     ),
+    Executor: (
+        Sample("default", values={"threads": 16, "abandoned": 32}, without=("processes",)),
+        Sample("scoring", only=("processes",)),
+        Sample("legacy", only=("threads",)),
+    ),
+    RouteDefaults: (Sample(values={"plugins": []}),),
+    Plugin: (Sample(values={"executor": "default"}),),
+    AggregateSource: (
+        Sample(
+            "account", values={"to": "orders", "method": "POST", "required": True}, without=("optional", "fallback")
+        ),
+        Sample(
+            "news",
+            only=("to", "path", "optional", "fallback"),
+            values={"to": "orders-next", "path": "/news/{account.region}"},
+        ),
+    ),
     Target: (Sample(values={"url": "https://10.0.0.1:8443"}),),
     Route: (
         Sample(
             values={"match": Match, "to": {"orders": "90%", "orders-next": "10%"}},
-            without=("strip", "respond", "redirect"),
+            without=("strip", "handler", "app", "aggregate", "respond", "redirect"),
         ),
         Sample(only=("match", "to", "strip"), values={"match": "/api/*"}),
+        Sample(only=("name", "match", "handler"), values={"name": "price", "match": "POST /price"}),
+        Sample(
+            only=("name", "match", "app", "strip"),
+            values={"name": "legacy", "match": "/legacy/*", "app": Sample(without=("asgi",)), "strip": "/legacy"},
+        ),
+        Sample(
+            only=("name", "match", "app"), values={"name": "docs", "match": "/docs/*", "app": Sample(only=("asgi",))}
+        ),
+        Sample(
+            only=("name", "match", "aggregate"),
+            values={"name": "portfolio", "match": "GET /portfolio/{user}", "aggregate": Sample(without=("shape",))},
+        ),
+        Sample(
+            only=("name", "match", "aggregate"),
+            values={"name": "owner", "match": "GET /owner/{user}", "aggregate": _SHAPED},
+        ),
         Sample(only=("name", "match", "respond"), values={"name": "ping", "match": "GET /ping"}),
         Sample(only=("name", "match", "redirect"), values={"name": "old", "match": "/old/*"}),
     ),
@@ -105,13 +148,13 @@ def _is_example(info: FieldInfo) -> bool:
 def _entry(key: str, info: FieldInfo, sample: Sample, indent: str, said: dict[Any, bool]) -> Iterator[str]:
     value = sample.values.get(key)
     inner = next(models_in(info.annotation), None)
-    if inner is None or (value is not None and not isinstance(value, type)):
+    if inner is None or (value is not None and not isinstance(value, (type, Sample))):
         if value is None:
             value = _shown(info)
         yield f"{indent}{key}: {flow(value)}"
         return
     yield f"{indent}{key}:"
-    samples = _SAMPLES.get(inner, (Sample(),))
+    samples = (value,) if isinstance(value, Sample) else _SAMPLES.get(inner, (Sample(),))
     for each in samples:
         if each.name:
             yield f"{indent}  {each.name}:"

@@ -21,14 +21,17 @@ ROUTE_FAULTS = [
         "3:30: routes[0].respond.body: needs text, or a mapping or list to be sent as JSON; 5 is a number "
         '(quote it if it is text: "5")',
     ),
-    ("- {match: /}", "3:3: routes[0]: a route needs an answer (one of to, respond or redirect)"),
+    (
+        "- {match: /}",
+        "3:3: routes[0]: a route needs an answer (one of to, handler, app, aggregate, respond or redirect)",
+    ),
     ("- {to: orders}", "3:3: routes[0]: needs the key `match`"),
     ("- {match: /, respond: }", "3:14: routes[0].respond: has no value (give it one, or remove the key)"),
     (
         "- {match: /, to: orders, respond: 204}",
         "3:26: routes[0].respond: a route has one answer; this one has `to` already",
     ),
-    ("- {match: /, respond: 204, strip: /}", "3:28: routes[0].strip: `strip` is for routes with `to`"),
+    ("- {match: /, respond: 204, strip: /}", "3:28: routes[0].strip: `strip` is for routes with `to` or `app`"),
     ("- {match: /, to: order}", "3:18: routes[0].to: there is no upstream 'order' (did you mean orders?)"),
     (
         "- {match: /, to: {orders: 50%, stok: 50%}}",
