@@ -101,7 +101,7 @@ class Forward(Delivery):
             if data:
                 self._keep(data)
             self._body_whole = True
-            self.again(self.call.started_at)
+            self.again(self.now())
             return
         if connection.listener.buffered.full:
             self.give_up(GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows"))
@@ -111,7 +111,7 @@ class Forward(Delivery):
         if self.call.head.fields.length > limit:
             if data:
                 self._keep(data)
-            self.again(self.call.started_at)
+            self.again(self.now())
         else:
             self.on_request_data(data, False)
 
@@ -159,6 +159,9 @@ class Forward(Delivery):
         lines = fields.forward
         if lines is None:
             lines = fields.forward = lines_of(request_fields(fields))
+        changes = call.changes
+        if changes is not None and changes.lines is not None:
+            lines = changes.lines
         facts: ClientFacts = self.connection.forwarding
         lines = f"{lines}{facts.lines(head)}X-Request-Id: {call.request_id}\r\n"
         if fields.hop_lines:
@@ -173,8 +176,12 @@ class Forward(Delivery):
         if plan.host == "upstream" or not host:
             host = attempt.target.authority
         target = plan.rewrite(call.normal_path, call.match)
-        if head.query is not None:
-            target = f"{target}?{head.query}"
+        query = head.query
+        if changes is not None:
+            target = target if changes.path is None else changes.path
+            query = query if changes.query is None else changes.query or None
+        if query is not None:
+            target = f"{target}?{query}"
         data = f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode("latin-1")
         data = data + body if body else data
         connection.send(attempt, self.method, data, self._body_whole, self.head_timeout_s(now), now)

@@ -1,6 +1,7 @@
 """A route at run time: what it answers with, its limits, and its counts."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
@@ -25,10 +26,20 @@ class Answer(ABC):
     def begin(self, call: "Call") -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What plugins changed of a request; None where nothing did."""
+
+    path: str | None
+    query: str | None
+    lines: str | None
+    """Complete field lines, without Host and what the gateway adds."""
+
+
 class Call(Exchange):
     """An exchange under way: its facts, and the parts that the steps hand on to each other."""
 
-    __slots__ = ("connection", "data", "end", "head", "match", "normal_path", "stats")
+    __slots__ = ("changes", "connection", "data", "end", "head", "match", "normal_path", "stats")
 
     def __init__(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool, now: float) -> None:
         super().__init__(head.method, head.path, head.query, head.version, now)
@@ -43,6 +54,8 @@ class Call(Exchange):
         self.normal_path: str = head.path
         self.match: Match[Route] = _NO_MATCH
         self.stats: RouteStats | None = None
+        self.changes: Changes | None = None
+        """What plugins changed for the upstream."""
 
 
 class RouteStats:

@@ -11,17 +11,13 @@ from gateway.config.settings import GatewaySettings
 from gateway.core.clock import Clock, monotonic
 from gateway.core.exchange import Exchange
 from gateway.decide.balance.registry import make_balancer
-from gateway.decide.balance.split import Split
-from gateway.decide.route.rewrite import Redirect, Rewrite
 from gateway.decide.route.table import RouteTable
 from gateway.observe.registry import Registry
-from gateway.pipeline.edits import editor
-from gateway.pipeline.forward import Plan
+from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
-from gateway.pipeline.hash_key import hash_key
-from gateway.pipeline.respond import RedirectAnswer, Respond
-from gateway.pipeline.route import Answer, Route, RouteStats
-from gateway.pipeline.settings import ForwardSettings, RespondSettings, RouteSettings
+from gateway.pipeline.route import Route, RouteStats
+from gateway.pipeline.settings import RouteSettings
+from gateway.runtime.answers import Answers
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
@@ -127,10 +123,9 @@ def assemble(
         each.name: _upstream(each, registry, dialer, resolver, deadlines, outbox) for each in settings.upstreams
     }
     via = _via(settings)
-    routes = [
-        (each.match, _route(each, settings, upstreams, RouteStats(each.name, registry), via, clock))
-        for each in settings.routes
-    ]
+    fetcher = Fetcher(upstreams, loop=loop, now=clock, via=via)
+    answers = Answers(upstreams, fetcher=fetcher, via=via, now=clock)
+    routes = [(each.match, _route(each, settings, answers, registry)) for each in settings.routes]
     snapshot = Snapshot(
         table=RouteTable(routes),
         trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
@@ -232,50 +227,7 @@ def _listener(
     )
 
 
-def _route(
-    settings: RouteSettings,
-    gateway: GatewaySettings,
-    upstreams: dict[str, Upstream],
-    stats: RouteStats,
-    via: str,
-    clock: Clock,
-) -> Route:
+def _route(settings: RouteSettings, gateway: GatewaySettings, answers: Answers, registry: Registry) -> Route:
     limit = gateway.client.body_bytes if settings.body_bytes == -1 else settings.body_bytes
-    return Route(name=settings.name, answer=_answer(settings, upstreams, via, clock), body_limit=limit, stats=stats)
-
-
-def _answer(settings: RouteSettings, upstreams: dict[str, Upstream], via: str, clock: Clock) -> Answer:
-    answer = settings.answer
-    response_edit = editor(settings.response_headers)
-    if isinstance(answer, ForwardSettings):
-        return _plan(settings, answer, upstreams, via, clock)
-    if isinstance(answer, RespondSettings):
-        return Respond(answer, response_edit)
-    return RedirectAnswer(Redirect(answer), answer.status, response_edit)
-
-
-def _plan(
-    settings: RouteSettings, answer: ForwardSettings, upstreams: dict[str, Upstream], via: str, clock: Clock
-) -> Plan:
-    return Plan(
-        choose=_chooser(answer, upstreams),
-        rewrite=Rewrite(answer),
-        host=answer.host,
-        timeout_s=settings.timeout_s,
-        buffer=settings.buffer,
-        upgrades=frozenset(settings.upgrade),
-        request_edit=editor(settings.request_headers),
-        response_edit=editor(settings.response_headers),
-        hash_key=hash_key([upstreams[name].settings.balance.hash_on for name, _ in answer.to]),
-        via=via,
-        now=clock,
-    )
-
-
-def _chooser(answer: ForwardSettings, upstreams: dict[str, Upstream]) -> Callable[[], Upstream]:
-    if len(answer.to) == 1:
-        only = upstreams[answer.to[0][0]]
-        return lambda: only
-    split = Split(answer.to)
-    rng = random.Random()
-    return lambda: upstreams[split.pick(rng)]
+    stats = RouteStats(settings.name, registry)
+    return Route(name=settings.name, answer=answers.make(settings), body_limit=limit, stats=stats)
