@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -142,6 +143,14 @@ def _check_takes(code: Code, takes: tuple[str, ...]) -> None:
         raise CodeError(
             f"{code.run}: {name}{signature} cannot be called with {' and '.join(takes)}, as it will be"
         ) from None
+
+
+def look_in(directory: str) -> None:
+    """Modules are looked for here first, then in the current directory: an interpreter of ours (-P) knows neither."""
+    for each in (os.getcwd(), os.path.abspath(directory)):
+        if each in sys.path:
+            sys.path.remove(each)
+        sys.path.insert(0, each)
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------

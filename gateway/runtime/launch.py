@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.clock import monotonic
+from gateway.core.interpreter import command, environment
 from gateway.runtime.control import Control, Start
-from gateway.runtime.interpreter import command, environment
 
 WORKER = "gateway.runtime.worker"
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}

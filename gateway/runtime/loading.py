@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from gateway.config.settings import GatewaySettings
-from gateway.runtime.interpreter import command, environment
+from gateway.core.interpreter import command, environment
 
 CONFIG_WRONG = 2
 """Exit code, of the child and of the gateway."""

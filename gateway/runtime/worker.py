@@ -26,6 +26,7 @@ from gateway.observe.lag import LagMeter
 from gateway.observe.logs import setup
 from gateway.observe.memory import SharedMemory, WorkerState
 from gateway.observe.registry import Registry
+from gateway.pipeline.python import CodeError, look_in
 from gateway.pipeline.route import Call
 from gateway.runtime.admission import Admission
 from gateway.runtime.assemble import assemble
@@ -255,9 +256,10 @@ def run(control: Control) -> int:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
+        look_in(os.path.dirname(settings.path))
         worker = Worker(loop, control, start, settings)
         loop.run_until_complete(worker.start())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, CodeError) as error:
         control.send(Failed(str(error)))
         return 1
     except Exception as error:
