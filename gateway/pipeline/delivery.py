@@ -13,7 +13,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.exchange import UpstreamFacts
 from gateway.pipeline.attempt import Attempt
 from gateway.transport.client import UpstreamConnection
-from gateway.transport.server import Sink
+from gateway.transport.sink import Sink
 from gateway.upstreams.target import Target
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.fields import Fields

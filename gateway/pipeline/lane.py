@@ -22,7 +22,7 @@ from gateway.pipeline.fetcher import Fetcher, RequestGateway
 from gateway.pipeline.respond import http_date, respond_error, send_whole
 from gateway.pipeline.route import Answer, Call
 from gateway.pipeline.settings import BufferSettings
-from gateway.transport.server import Sink
+from gateway.transport.sink import Sink
 from gateway.wire.hops import lines_of, request_fields
 
 _log = logging.getLogger(__name__)

@@ -9,22 +9,17 @@ goes on, since a paused socket shows neither FIN nor RST).
 """
 
 import asyncio
-import sys
-from abc import ABC, abstractmethod
-from fcntl import ioctl
 from math import inf
-from termios import TIOCOUTQ
 from typing import Any, Final, cast
-
-from mypy_extensions import mypyc_attr
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.transport.listener import Listener
-from gateway.transport.outgoing import Outgoing
+from gateway.transport.pace import PacedConnection
+from gateway.transport.sink import Sink, Teller
 from gateway.wire.body import BodyReader
 from gateway.wire.chunked import encode_chunk
-from gateway.wire.head import RequestHead
+from gateway.wire.head import RequestHead, check_partial_head, empty_lines
 from gateway.wire.write import CONTINUE, STATUS_LINES
 
 READ_AHEAD: Final = 64 * 1024
@@ -46,47 +41,7 @@ CLOSED: Final = 7
 _STATES: Final = "idle head body waiting discarding lingering tunnel closed".split()
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Sink(ABC):
-    """Who is told of one request's body and of the client while its exchange is under way."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def on_request_data(self, data: bytes, end: bool) -> None: ...
-
-    @abstractmethod
-    def on_client_gone(self) -> None: ...
-
-    @abstractmethod
-    def on_client_slow(self) -> None: ...
-
-    @abstractmethod
-    def on_client_ready(self) -> None: ...
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Teller(ABC):
-    """Who sees an answer ahead of the client: what is sent goes to it, until it lets go and sends it on itself.
-
-    It has let go when `connection.teller` is None; a later answer (an error in the place of one that was held) takes
-    the place of what it holds.
-    """
-
-    __slots__ = ()
-
-    @abstractmethod
-    def on_answer(self, status: int, lines: str, length: int, data: bytes, end: bool) -> None: ...
-
-    @abstractmethod
-    def on_answer_data(self, data: bytes, end: bool, trailers: str) -> None: ...
-
-    @abstractmethod
-    def on_gone(self) -> None:
-        """Nobody waits for the answer any more."""
-
-
-class ServerConnection(Outgoing):
+class ServerConnection(PacedConnection):
     """One client connection."""
 
     __slots__ = (
@@ -95,23 +50,16 @@ class ServerConnection(Outgoing):
         "_body_seen",
         "_buffer",
         "_chunked_out",
-        "_held",
         "_keep_alive",
         "_paused",
-        "_read_ahead",
         "_resuming",
         "_scanned",
-        "_stalled_at",
         "_state",
-        "armed",
         "body_limit",
-        "deadline",
         "exchange",
         "expects_continue",
         "forwarding",
-        "listener",
         "peer",
-        "sink",
         "teller",
         "tls",
         "version",
@@ -146,7 +94,6 @@ class ServerConnection(Outgoing):
         self._resuming = False
         self._held = 0
         self._stalled_at = -1
-        """Bytes that the client had not taken when it was last seen slow; -1 while it is not."""
 
     # --- the socket ---------------------------------------------------------------------------------------------
 
@@ -211,34 +158,7 @@ class ServerConnection(Outgoing):
             sink.on_client_gone()
         self._end_exchange(None if self._state == TUNNEL else "client_closed")
 
-    def set_read_ahead(self, size: int) -> None:
-        """How far (bytes) an answer may be read ahead of this client."""
-        if size != self._read_ahead:
-            self._read_ahead = size
-            self.transport.set_write_buffer_limits(high=size)
-
-    def pause_writing(self) -> None:
-        self._held = self.transport.get_write_buffer_size()
-        self._stalled_at = self._untaken()
-        buffered = self.listener.buffered
-        buffered.add(self._held)
-        self._set_deadline(self._now() + (0.0 if buffered.full else self.listener.settings.body_timeout_s))
-        if self.sink is not None:
-            self.sink.on_client_slow()
-
-    def _release_held(self) -> None:
-        if self._held:
-            self.listener.buffered.add(-self._held)
-            self._held = 0
-
-    def resume_writing(self) -> None:
-        self._stalled_at = -1
-        self._release_held()
-        self._go_on()
-        if self.sink is not None:
-            self.sink.on_client_ready()
-
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """The client takes its answers again: from the deadline of a slow reader back to that of the state."""
         state = self._state
         if state == IDLE:
@@ -251,11 +171,6 @@ class ServerConnection(Outgoing):
             self._body_progress()
         elif state == BODY or state == WAITING or state == TUNNEL:
             self.deadline = inf
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the client has more of its answers to take than may wait for it."""
-        return self._stalled_at >= 0
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -292,10 +207,10 @@ class ServerConnection(Outgoing):
 
     def _next_request(self, data: bytes) -> bytes | None:
         """Begin the request at the start of `data`; what is behind it, or None where its head is not whole yet."""
-        start = _empty_lines(data) if data[0] in b"\r\n" else 0
+        start = empty_lines(data) if data[0] in b"\r\n" else 0
         end = data.find(b"\r\n\r\n", max(start, self._scanned))
         if end < 0:
-            self._check_partial_head(data, start)
+            self._scanned = check_partial_head(data, start, self._scanned, self.listener.settings.head)
             self._wait_for_head(data)
             return None
         self._scanned = 0
@@ -381,21 +296,6 @@ class ServerConnection(Outgoing):
             self._set_deadline(self._now() + self.listener.settings.header_timeout_s)
         self._buffer = data
         self.resume_reading()
-
-    def _check_partial_head(self, data: bytes, start: int) -> None:
-        """Refuse early what can never become a head within the limits."""
-        limits = self.listener.settings.head
-        first = data.find(b"\n", start)
-        if (len(data) if first < 0 else first) - start > limits.line_bytes + 1:
-            raise GatewayError("uri_too_long", f"the request line exceeds {limits.line_bytes} bytes")
-        if first >= 0 and len(data) - first > limits.headers_bytes:
-            raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
-        at = data.find(b"\n", max(0, self._scanned - 1))
-        while at >= 0:
-            if data[at - 1 : at] != b"\r":
-                raise GatewayError("bad_request", "a line ends in a bare LF")
-            at = data.find(b"\n", at + 1)
-        self._scanned = max(0, len(data) - 3)
 
     def _discard(self, data: bytes) -> None:
         """Read the rest of a body whose answer is out already; then go on, unless it is too much."""
@@ -649,48 +549,5 @@ class ServerConnection(Outgoing):
         elif state != CLOSED:
             self.transport.abort()
 
-    def _check_progress(self, now: float) -> None:
-        """Cut a client that took nothing of its answer since the last look, or for which there is no room."""
-        if self.listener.buffered.full:
-            self.abort("shed_overload")
-            return
-        size = self._untaken()
-        if size >= self._stalled_at:
-            self.abort("client_closed")
-            return
-        self._stalled_at = size
-        self._set_deadline(now + self.listener.settings.body_timeout_s)
-
-    def _untaken(self) -> int:
-        """What waits here and in the kernel: its buffer can feed a slow reader for minutes before it asks for more."""
-        size = self.transport.get_write_buffer_size()
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() >= 0:
-            size += int.from_bytes(ioctl(sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
-        return size
-
-    def _now(self) -> float:
-        return self.listener.deadlines.clock()
-
-    def _wait_until(self, deadline: float) -> None:
-        """Set the deadline of a state, where not that of a slow reader runs."""
-        if self._stalled_at < 0:
-            self._set_deadline(deadline)
-
-    def _set_deadline(self, deadline: float) -> None:
-        self.deadline = deadline
-        if deadline < self.armed:
-            self.listener.deadlines.arm(self)
-
     def __repr__(self) -> str:
         return f"<ServerConnection {self.peer} {_STATES[self._state]}>"
-
-
-def _empty_lines(data: bytes) -> int:
-    """Length of the empty lines ahead of a request line: at most two are skipped (RFC 9112 section 2.2)."""
-    start = 0
-    while start < 4 and data.startswith(b"\r\n", start):
-        start += 2
-    if data[start : start + 1] in (b"\r", b"\n") and data[start:] != b"\r":
-        raise GatewayError("bad_request", "empty lines ahead of the request line")
-    return start

@@ -121,6 +121,31 @@ class RequestHead:
         return rest if rest[0] == "/" else "/" + rest
 
 
+def empty_lines(data: bytes) -> int:
+    """Length of the empty lines ahead of a request line: at most two are skipped (RFC 9112 section 2.2)."""
+    start = 0
+    while start < 4 and data.startswith(b"\r\n", start):
+        start += 2
+    if data[start : start + 1] in (b"\r", b"\n") and data[start:] != b"\r":
+        raise GatewayError("bad_request", "empty lines ahead of the request line")
+    return start
+
+
+def check_partial_head(data: bytes, start: int, scanned: int, limits: HeadLimits) -> int:
+    """Refuse early what can never become a head within the limits; how far it was looked at (`scanned` next time)."""
+    first = data.find(b"\n", start)
+    if (len(data) if first < 0 else first) - start > limits.line_bytes + 1:
+        raise GatewayError("uri_too_long", f"the request line exceeds {limits.line_bytes} bytes")
+    if first >= 0 and len(data) - first > limits.headers_bytes:
+        raise GatewayError("headers_too_large", f"the header fields exceed {limits.headers_bytes} bytes")
+    at = data.find(b"\n", max(0, scanned - 1))
+    while at >= 0:
+        if data[at - 1 : at] != b"\r":
+            raise GatewayError("bad_request", "a line ends in a bare LF")
+        at = data.find(b"\n", at + 1)
+    return max(0, len(data) - 3)
+
+
 def _bad_request_line(line: str) -> GatewayError:
     if _OTHER_VERSION.fullmatch(line) and not re.search(r" HTTP/1\.[01]$", line):
         return GatewayError("http_version", "only HTTP/1.0 and HTTP/1.1 are served here")

@@ -12,6 +12,7 @@ ROOMS = (
     "wire",
     "decide",
     "transport",
+    "executors",
     "observe",
     "upstreams",
     "pipeline",
