@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gateway.config.check import Checked
 from gateway.config.lines import KeyPath
-from gateway.config.model_python import App, Executor, Handler, Plugin
+from gateway.config.model_python import App, Executor, Plugin
 from gateway.config.model_route import Route
 from gateway.executors.settings import DEFAULT
 from gateway.pipeline.settings import short_name
@@ -13,17 +13,17 @@ from gateway.pipeline.settings import short_name
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A place of the config that names Python; `key` is the one that does."""
+    """A place of the config that names Python."""
 
     path: KeyPath
-    key: str
+    kind: str
+    """handler | plugin | wsgi | asgi"""
     run: str
     executor: str
 
     @property
-    def kind(self) -> str:
-        """function | wsgi | asgi"""
-        return "function" if self.key == "run" else self.key
+    def named_at(self) -> KeyPath:
+        return (*self.path, self.kind if self.kind in ("wsgi", "asgi") else "run")
 
 
 def uses(checked: Checked) -> Iterator[Use]:
@@ -39,17 +39,13 @@ def uses(checked: Checked) -> Iterator[Use]:
 def _of_route(route: Route, path: KeyPath) -> Iterator[Use]:
     listed = path if "plugins" in route.model_fields_set else ("defaults", "route")
     for number, plugin in enumerate(route.plugins):
-        yield _use(plugin, (*listed, "plugins", number))
+        yield Use((*listed, "plugins", number), "plugin", plugin.run, plugin.executor)
     if route.handler:
-        yield _use(route.handler, (*path, "handler"))
+        yield Use((*path, "handler"), "handler", route.handler.run, route.handler.executor)
     if route.app:
-        for key in ("wsgi", "asgi"):
-            if getattr(route.app, key):
-                yield Use((*path, "app"), key, getattr(route.app, key), route.app.executor)
-
-
-def _use(code: Handler, path: KeyPath) -> Use:
-    return Use(path, "run", code.run, code.executor)
+        for kind in ("wsgi", "asgi"):
+            if getattr(route.app, kind):
+                yield Use((*path, "app"), kind, getattr(route.app, kind), route.app.executor)
 
 
 def check_executors(checked: Checked) -> None:

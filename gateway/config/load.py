@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from gateway.config.build import build
 from gateway.config.check import Checked, check_listeners, check_reachable, check_tests, check_upstreams
+from gateway.config.check_code import check_code
 from gateway.config.check_python import check_apps, check_executors, check_plugin_names
 from gateway.config.check_routes import check_routes
 from gateway.config.check_tls import check_certificates
+from gateway.config.imports import IMPORT_S, Codes
 from gateway.config.lines import KeyPath, Map, Seq, Source
 from gateway.config.model import Config
 from gateway.config.model_base import below
@@ -35,21 +37,28 @@ class Loaded:
 
     settings: GatewaySettings
     warnings: tuple[Problem, ...]
+    codes: Codes
+    """What the users' Python is; empty where it was not imported."""
 
 
-def load(path: Path | str, *, environment: Mapping[str, str] | None = None) -> Loaded:
-    """Read, check and build. Raises ConfigError with all problems; nothing in a file makes it raise anything else."""
+def load(
+    path: Path | str, *, environment: Mapping[str, str] | None = None, import_s: float | None = IMPORT_S
+) -> Loaded:
+    """Read, check and build. Raises ConfigError with all problems; nothing in a file makes it raise anything else.
+
+    `import_s`: how long the import of a module may take, in a process of its own; None: the users' Python is not run.
+    """
     # Everything that is made here stays; looking through it again and again is a fifth of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _load(Path(path), os.environ if environment is None else environment)
+        return _load(Path(path), os.environ if environment is None else environment, import_s)
     finally:
         if collecting:
             gc.enable()
 
 
-def _load(path: Path, environment: Mapping[str, str]) -> Loaded:
+def _load(path: Path, environment: Mapping[str, str], import_s: float | None) -> Loaded:
     variables = Variables(environment)
     files = Files(variables)
     root, source = files.read(path)
@@ -57,15 +66,18 @@ def _load(path: Path, environment: Mapping[str, str]) -> Loaded:
     if not root and problems:
         raise ConfigError(problems)
     checked = _validated(root, source, path.parent, problems)
+    codes: Codes = {}
     if checked is not None:
         _check(checked, path.parent)
+        if import_s is not None:
+            codes = check_code(checked, path.parent, import_s)
         problems += checked.problems
         warnings += checked.warnings
     if problems or checked is None:
         raise ConfigError(_in_order(problems))
     settings = build(checked.config, root, path.parent, str(path))
     shown = redact(root, variables.secrets)
-    return Loaded(replace(settings, hash=files.hash, redacted=shown), tuple(_in_order(warnings)))
+    return Loaded(replace(settings, hash=files.hash, redacted=shown), tuple(_in_order(warnings)), codes)
 
 
 def _validated(root: Map, source: Source, directory: Path, problems: list[Problem]) -> Checked | None:

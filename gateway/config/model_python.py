@@ -15,8 +15,7 @@ from gateway.pipeline.settings import CallableSettings, PluginSettings
 _EXECUTOR = ExecutorSettings(DEFAULT)
 _PLUGIN = PluginSettings("", CallableSettings(""))
 
-_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*").fullmatch
-_NAME = re.compile(r"[^\W\d]\w*").fullmatch
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*").fullmatch
 _LABEL = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,98}[\x21-\x7e])?").fullmatch
 _WANTED = "package.module:name or file.py:name"
 
@@ -33,13 +32,13 @@ def _run(value: Any, directory: Path) -> str:
         raise fault(
             f"{name[:80]} is a call", hint=f"name what is there: {place}:{called}, or a variable that holds its result"
         )
-    if not _NAME(name):
+    if not _DOTTED(name):
         raise fault(f"{name[:80]!r} is not the name of anything in a module", hint=f"write {_WANTED}")
     if place.endswith(".py"):
         return f"{os.path.abspath(directory / place)}:{name}"
     if "/" in place:
         raise fault(f"{place[:80]!r} is neither a module nor a file", fix=f"{place}.py:{name}")
-    if not _MODULE(place):
+    if not _DOTTED(place):
         raise fault(f"{place[:80]!r} is not the name of a module", hint=f"write {_WANTED}")
     return value
 
@@ -49,7 +48,7 @@ def _without_name(value: str) -> Exception:
     module, dot, name = value.rpartition(".")
     if value.endswith(".py"):
         return fault("names a file and nothing in it", hint=f"such as {value[:80]}:handle")
-    if dot and _MODULE(module) and _NAME(name):
+    if dot and _DOTTED(module) and _DOTTED(name):
         return fault("what is in a module stands behind a colon", fix=f"{module}:{name}")
     return fault(f"{value[:80]!r} is not Python code to run", hint=f"write {_WANTED}")
 
