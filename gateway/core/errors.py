@@ -5,6 +5,7 @@ and in `gateway_responses_generated_total{route,reason}`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +84,11 @@ class GatewayError(Exception):
         self.detail = detail
         self.status = status or self.reason.status
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It also comes back from the processes of an executor."""
+        return _again, (self.reason.name, self.detail, self.status, self.retry_after_s)
+
+
+def _again(reason: str, detail: str, status: int, retry_after_s: float) -> GatewayError:
+    return GatewayError(reason, detail, status=status, retry_after_s=retry_after_s)

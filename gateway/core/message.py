@@ -1,107 +1,23 @@
 """The users' Python sees a Request and answers with a Response. Public: `from gateway import Request, Response`."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl
 
 from gateway.core.errors import GatewayError
+from gateway.core.headers import Headers
 from gateway.core.json import JSONDecodeError, dumps, loads
 
-_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
+__all__ = ["Body", "FetchError", "Fetched", "Gateway", "Headers", "Request", "Response"]
 
 Body = bytes | str | AsyncIterable[bytes] | Iterable[bytes]
-"""Of a Response: bytes; text (sent as UTF-8); or pieces of bytes that are sent as they come."""
+"""Of a Response: bytes; text (sent as UTF-8); or pieces of bytes that are sent as they come.
 
-
-class Headers:
-    """Header fields: names in any case, repeated ones kept in their order (RFC 9110 section 5)."""
-
-    __slots__ = ("_lines",)
-
-    def __init__(self, fields: "Mapping[str, str] | Iterable[tuple[str, str]] | Headers" = ()) -> None:
-        """Raises ValueError on a name that is no token, or a value that could end its line."""
-        self._lines: list[tuple[str, str]] = []
-        pairs = fields.items() if isinstance(fields, (Headers, Mapping)) else fields
-        for name, value in pairs:
-            self.add(name, value)
-
-    @classmethod
-    def of_checked(cls, lines: Iterable[tuple[str, str]]) -> "Headers":
-        """Of fields that passed the gateway's own grammar."""
-        headers = cls()
-        headers._lines = list(lines)
-        return headers
-
-    def add(self, name: str, value: str) -> None:
-        """One more field, beside those of the same name. Raises ValueError."""
-        if _NAME(name) is None:
-            raise ValueError(f"{name!r} is not the name of a header field")
-        if _VALUE(value) is None:
-            raise ValueError(f"the value of {name} holds a character that no header field can: {value!r}")
-        self._lines.append((name, value.strip(" \t")))
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        """The value; repeated fields are joined with a comma (RFC 9110 section 5.3)."""
-        found = self.get_all(name)
-        return ", ".join(found) if found else default
-
-    def get_all(self, name: str) -> list[str]:
-        """The values of all fields of that name."""
-        key = name.lower()
-        return [value for known, value in self._lines if known.lower() == key]
-
-    def items(self) -> list[tuple[str, str]]:
-        """(name as written, value), in order."""
-        return list(self._lines)
-
-    def setdefault(self, name: str, value: str) -> None:
-        """Add the field where there is none of that name. Raises ValueError."""
-        if name not in self:
-            self.add(name, value)
-
-    def __getitem__(self, name: str) -> str:
-        value = self.get(name)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def __setitem__(self, name: str, value: str) -> None:
-        """Replace all fields of that name. Raises ValueError."""
-        one = Headers([(name, value)])
-        self.pop(name)
-        self._lines += one._lines
-
-    def __delitem__(self, name: str) -> None:
-        if name not in self:
-            raise KeyError(name)
-        self.pop(name)
-
-    def pop(self, name: str) -> str | None:
-        """Take the fields of that name out; their value."""
-        value, key = self.get(name), name.lower()
-        self._lines = [line for line in self._lines if line[0].lower() != key]
-        return value
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and any(known.lower() == name.lower() for known, _ in self._lines)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self._lines))
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and self._lines == other._lines
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Headers({self._lines!r})"
+Pieces of an async iterator are awaited on the event loop, those of a plain one are made on the executor. Each has the
+route's `timeout`. The iterator is closed (`aclose`, `close`) when the client leaves.
+"""
 
 
 class Fetched:
@@ -167,9 +83,16 @@ class FetchError(Exception):
         self.reason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FetchError, (self.reason, self.detail)
+
 
 class Request:
-    """One request. A plugin may set `path`, `query`, `headers` and `body`: what comes after it sees the change."""
+    """One request. A plugin may set `path`, `query`, `headers` and `body`: what comes after it sees the change.
+
+    What the gateway says itself to an upstream (Host, Content-Length and other framing, X-Forwarded-*, X-Request-Id)
+    cannot be changed through `headers`.
+    """
 
     def __init__(
         self,
@@ -190,7 +113,7 @@ class Request:
         """Normalised, still encoded, without the query."""
         self.query = query
         """As it came, without the `?`."""
-        self.headers = Headers() if headers is None else headers
+        self._headers = Headers() if headers is None else headers
         self.params = {} if params is None else params
         """What the route's `{param}` matched, decoded."""
         self.client_ip = client_ip
@@ -203,6 +126,15 @@ class Request:
         self._gateway = gateway
 
     @property
+    def headers(self) -> Headers:
+        """The header fields, Host among them; without hop-by-hop fields (RFC 9110 section 7.6.1)."""
+        return self._headers
+
+    @headers.setter
+    def headers(self, fields: "Mapping[str, str] | Iterable[tuple[str, str]] | Headers") -> None:
+        self._headers = fields if isinstance(fields, Headers) else Headers(fields)
+
+    @property
     def body(self) -> bytes:
         """The whole body. Raises GatewayError where it was too large to be kept (a plugin sees `buffer.request`)."""
         if self._body is None:
@@ -213,6 +145,8 @@ class Request:
 
     @body.setter
     def body(self, value: bytes) -> None:
+        if not isinstance(value, bytes):
+            raise TypeError(f"the body of a request is bytes, not {type(value).__name__}")
         self._body = value
 
     @property
@@ -256,7 +190,10 @@ class Request:
 
 
 class Response:
-    """An answer: `Response("text")`, `Response(json={...})`, `Response(status=204)`, or a body in pieces."""
+    """An answer: `Response("text")`, `Response(json={...})`, `Response(status=204)`, or a body in pieces.
+
+    Framing, Date and X-Request-Id are written by the gateway, whatever `headers` say of them.
+    """
 
     def __init__(
         self,
@@ -266,20 +203,62 @@ class Response:
         headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] = (),
         json: Any = None,
     ) -> None:
-        """Raises ValueError on a status or a header field that HTTP does not have, TypeError on JSON that is none."""
-        if not 200 <= status <= 599:
-            raise ValueError(f"an answer's status is 200 to 599, not {status}")
-        self.status = status
-        self.headers = Headers(headers)
-        self.body: Body = body
+        """Raises ValueError on a status or a header field that HTTP does not have, TypeError on a body that is none.
+
+        `content-type` is set where `headers` have none: JSON, plain text for str, else octets.
+        """
+        self._status = _checked_status(status)
+        self._headers = Headers(headers)
+        self.body: Body | None = body
+        """In `on_response` None while the body streams, and bytes where it is whole."""
         if json is not None:
             self.body = dumps(json)
-            self.headers.setdefault("content-type", "application/json")
+            self._headers.setdefault("content-type", "application/json")
         elif isinstance(body, str):
             self.body = body.encode()
-            self.headers.setdefault("content-type", "text/plain; charset=utf-8")
-        elif body:
-            self.headers.setdefault("content-type", "application/octet-stream")
+            self._headers.setdefault("content-type", "text/plain; charset=utf-8")
+        elif isinstance(body, bytes):
+            if body:
+                self._headers.setdefault("content-type", "application/octet-stream")
+        elif isinstance(body, (AsyncIterable, Iterable)) and not isinstance(body, (Mapping, bytearray, memoryview)):
+            self._headers.setdefault("content-type", "application/octet-stream")
+        else:
+            raise TypeError(
+                f"a body is bytes, str or an iterator of bytes, not {type(body).__name__}; for JSON: Response(json=...)"
+            )
+
+    @classmethod
+    def of_checked(cls, status: int, headers: Headers, body: bytes | None) -> "Response":
+        """Of an answer that is on its way to the client; body: None while it streams."""
+        response = cls.__new__(cls)
+        response._status = status
+        response._headers = headers
+        response.body = body
+        return response
+
+    @property
+    def status(self) -> int:
+        """200 to 599."""
+        return self._status
+
+    @status.setter
+    def status(self, value: int) -> None:
+        self._status = _checked_status(value)
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        return self._headers
+
+    @headers.setter
+    def headers(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] | Headers) -> None:
+        self._headers = fields if isinstance(fields, Headers) else Headers(fields)
 
     def __repr__(self) -> str:
-        return f"<Response {self.status}>"
+        return f"<Response {self._status}>"
+
+
+def _checked_status(status: int) -> int:
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"an answer's status is 200 to 599, not {status}")
+    return status
