@@ -8,7 +8,7 @@ import pytest
 
 from tests.laws.tree import ROOT, files, imports
 
-ONE_FILE = ("orjson", "uvloop", "prometheus_client")
+ONE_FILE = ("orjson", "uvloop", "prometheus_client", "jmespath")
 ONE_ROOM = {
     "pydantic": {"config"},
     "pydantic_core": {"config"},
