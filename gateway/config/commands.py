@@ -13,14 +13,16 @@ FAILED = 1
 CONFIG_WRONG = 2
 
 _CONFIG = click.argument("config", default="config/gateway.yaml")
+_NO_IMPORT = click.option("--no-import", is_flag=True, help="Do not import the Python that CONFIG names.")
 
 
-def read(path: str) -> "Loaded":
+def read(path: str, *, no_import: bool = False) -> "Loaded":
     """The config; ends with all its errors where it has some, and says its warnings."""
+    from gateway.config.imports import IMPORT_S
     from gateway.config.load import ConfigError, load
 
     try:
-        loaded = load(path)
+        loaded = load(path, import_s=None if no_import else IMPORT_S)
     except ConfigError as error:
         click.echo(error, err=True)
         count = len(error.problems)
@@ -33,9 +35,10 @@ def read(path: str) -> "Loaded":
 
 @click.command()
 @_CONFIG
-def check(config: str) -> None:
-    """Print every error of CONFIG with its line; or ok."""
-    settings = read(config).settings
+@_NO_IMPORT
+def check(config: str, no_import: bool) -> None:
+    """Print every error of CONFIG with its line; or ok. Python that it names is imported in a process of its own."""
+    settings = read(config, no_import=no_import).settings
     click.echo(f"ok: {_count(len(settings.routes), 'route')}, {_count(len(settings.upstreams), 'upstream')}")
 
 
@@ -49,7 +52,7 @@ def routes(config: str) -> None:
     """Show the routing table of CONFIG, most specific first."""
     from gateway.config.show import print_routes
 
-    print_routes(read(config).settings)
+    print_routes(read(config, no_import=True).settings)
 
 
 @click.command()
@@ -57,8 +60,9 @@ def routes(config: str) -> None:
 @click.argument("request")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
-def explain(config: str, request: str, headers: tuple[str, ...], as_json: bool) -> None:
-    """Say which route takes REQUEST, why the near misses do not, and the target.
+@_NO_IMPORT
+def explain(config: str, request: str, headers: tuple[str, ...], as_json: bool, no_import: bool) -> None:
+    """Say which route takes REQUEST, why the near misses do not, what Python runs where, and the target.
 
     REQUEST is such as 'GET https://shop.example.com/orders?page=2'.
     """
@@ -69,7 +73,8 @@ def explain(config: str, request: str, headers: tuple[str, ...], as_json: bool) 
         asked = parse_request(request, map(_header, headers))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    _print(explained(read(config).settings, asked), as_json)
+    loaded = read(config, no_import=no_import)
+    _print(explained(loaded.settings, asked, loaded.codes), as_json)
 
 
 def _print(document: "Explained", as_json: bool) -> None:
@@ -92,11 +97,12 @@ def _header(line: str) -> tuple[str, str]:
 
 @click.command()
 @_CONFIG
-def test(config: str) -> None:
+@_NO_IMPORT
+def test(config: str, no_import: bool) -> None:
     """Run the tests: of CONFIG, without network."""
     from gateway.config.run_tests import run_tests
 
-    outcomes = run_tests(read(config).settings)
+    outcomes = run_tests(read(config, no_import=no_import).settings)
     failed = [outcome for outcome in outcomes if outcome.faults]
     for outcome in failed:
         for fault in outcome.faults:

@@ -1,11 +1,13 @@
 """What the gateway would do with one request: the route, why others do not match, the upstream, the target."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, cast
 
+from gateway.config.explain_python import PythonOf, aggregate
+from gateway.config.imports import Codes
 from gateway.config.settings import GatewaySettings
 from gateway.config.units import format_duration, format_size
 from gateway.decide.balance.registry import make_balancer
@@ -14,11 +16,20 @@ from gateway.decide.route.rewrite import Redirect, Rewrite
 from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.hash_key import hash_key
 from gateway.pipeline.route import Call
-from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RespondSettings, RouteSettings
+from gateway.pipeline.settings import (
+    AppSettings,
+    ForwardSettings,
+    HandlerSettings,
+    RedirectSettings,
+    RespondSettings,
+    RouteSettings,
+)
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 
 CLIENT_IP = "127.0.0.1"
 """Of the request that is explained, where a balancer hashes on it."""
+
+NOT_IMPORTED: Codes = {}
 
 Explained = dict[str, Any]
 
@@ -27,8 +38,8 @@ def route_table(settings: GatewaySettings) -> RouteTable[RouteSettings]:
     return RouteTable((route.match, route) for route in settings.routes)
 
 
-def explain(settings: GatewaySettings, asked: Asked) -> Explained:
-    """A document of plain values; `route` is None where nothing matches."""
+def explain(settings: GatewaySettings, asked: Asked, codes: Codes = NOT_IMPORTED) -> Explained:
+    """A document of plain values; `route` is None where nothing matches. `codes` says where Python runs."""
     found = route_table(settings).find(asked.method, asked.host, asked.path, asked.headers, asked.query)
     request = {"method": asked.method, "host": asked.host, "path": asked.path, "query": asked.query}
     document: Explained = {"request": request}
@@ -36,7 +47,7 @@ def explain(settings: GatewaySettings, asked: Asked) -> Explained:
         status, reason = (405, "method_not_allowed") if found.allow else (404, "no_route")
         document |= {"route": None, "status": status, "reason": reason, "allow": list(found.allow)}
     else:
-        document |= _route(settings, asked, found)
+        document |= _route(settings, asked, found, codes)
     taken = None if isinstance(found, Miss) else found.value
     document["near_misses"] = [
         {"route": route.name, "source": route.source, "why_not": why}
@@ -46,17 +57,31 @@ def explain(settings: GatewaySettings, asked: Asked) -> Explained:
     return document
 
 
-def _route(settings: GatewaySettings, asked: Asked, match: Match[RouteSettings]) -> Explained:
+def _route(settings: GatewaySettings, asked: Asked, match: Match[RouteSettings], codes: Codes) -> Explained:
     route = match.value
     answer = route.answer
+    python = PythonOf(settings, codes)
     told: Explained = {"route": route.name, "source": route.source, "params": dict(match.params)}
+    if route.plugins:
+        told["plugins"] = [python.plugin(plugin) for plugin in route.plugins]
     if isinstance(answer, ForwardSettings):
         told |= {"path": Rewrite(answer)(asked.path, match), "host": answer.host, "timeout_s": route.timeout_s}
-        told["upstreams"] = _upstreams(settings, asked, answer)
+        told["upstreams"] = _upstreams(settings, asked, answer.to)
     elif isinstance(answer, RedirectSettings):
         told |= {"status": answer.status, "location": Redirect(answer)(match.rest, asked.query)}
     elif isinstance(answer, RespondSettings):
         told["status"] = answer.status
+    elif isinstance(answer, HandlerSettings):
+        told["handler"] = python.handler(answer)
+    elif isinstance(answer, AppSettings):
+        told["app"] = python.app(answer)
+    else:
+        told["aggregate"] = aggregate(answer)
+        told["upstreams"] = [
+            each
+            for name in dict.fromkeys(source.to for source in answer.sources)
+            for each in _upstreams(settings, asked, ((name, 1),))
+        ]
     told["policies"] = _policies(settings, route)
     return told
 
@@ -65,7 +90,7 @@ def _policies(settings: GatewaySettings, route: RouteSettings) -> list[str]:
     """What is done to the request on its way, in order."""
     limit = settings.client.body_bytes if route.body_bytes == -1 else route.body_bytes
     policies = [f"body_limit: {'off' if limit is None else format_size(limit)}"]
-    if isinstance(route.answer, ForwardSettings):
+    if route.plugins or not isinstance(route.answer, (RespondSettings, RedirectSettings)):
         policies.append(f"timeout: {'off' if route.timeout_s is None else format_duration(route.timeout_s)}")
     for side, edits in (("request", route.request_headers), ("response", route.response_headers)):
         policies += [f"headers: set {name} on the {side}" for name, _ in edits.set]
@@ -73,11 +98,11 @@ def _policies(settings: GatewaySettings, route: RouteSettings) -> list[str]:
     return policies
 
 
-def _upstreams(settings: GatewaySettings, asked: Asked, answer: ForwardSettings) -> list[Explained]:
+def _upstreams(settings: GatewaySettings, asked: Asked, to: Sequence[tuple[str, int]]) -> list[Explained]:
     """Each upstream of the split with its share and the target its balancer would take with nothing in flight."""
     known = {upstream.name: upstream for upstream in settings.upstreams}
-    total = sum(share for _, share in answer.to)
-    key_of = hash_key([known[name].balance.hash_on for name, _ in answer.to])
+    total = sum(share for _, share in to)
+    key_of = hash_key([known[name].balance.hash_on for name, _ in to])
     key = key_of(cast(Call, _Caller(asked))) if key_of else None
     return [
         {
@@ -87,7 +112,7 @@ def _upstreams(settings: GatewaySettings, asked: Asked, answer: ForwardSettings)
             "target": _target(known[name], key),
             "targets": [_label(target) for target in known[name].targets],
         }
-        for name, share in answer.to
+        for name, share in to
     ]
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from gateway.config.build import build
 from gateway.config.check import Checked, check_listeners, check_reachable, check_tests, check_upstreams
+from gateway.config.check_aggregate import check_aggregates
 from gateway.config.check_code import check_code
 from gateway.config.check_python import check_apps, check_executors, check_plugin_names
 from gateway.config.check_routes import check_routes
@@ -152,6 +153,7 @@ def _check(checked: Checked, directory: Path) -> None:
     check_routes(checked)
     check_executors(checked)
     check_apps(checked)
+    check_aggregates(checked)
     check_plugin_names(checked)
     check_tests(checked)
     check_certificates(checked, directory)

@@ -4,6 +4,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from gateway.config import explain_python
 from gateway.config.explain import Explained
 from gateway.config.settings import GatewaySettings
 from gateway.decide.route.form import Form, most_specific_first
@@ -81,6 +82,7 @@ def _lines(told: Explained) -> list[tuple[str, str]]:
     lines = [("route", f"{told['route']} ({told['source']})")]
     if told["params"]:
         lines.append(("params", ", ".join(f"{name}={value}" for name, value in told["params"].items())))
+    lines += explain_python.lines(told)
     for each in told.get("upstreams", []):
         share = "" if each["share"] == 1 else f" {_percent(each['share'])}"
         lines.append(("upstream", f"{each['upstream']}{share}"))

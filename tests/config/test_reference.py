@@ -26,7 +26,7 @@ def test_it_loads_with_certificates_in_place_and_its_tests_pass(tmp_path: Path) 
     (tmp_path / "tls" / "clients.pem").write_bytes((tmp_path / "tls" / "ca.pem").read_bytes())
     path = tmp_path / "reference.yaml"
     path.write_text(reference())
-    loaded = load(path)
+    loaded = load(path, import_s=None)  # there is no Python beside it
     assert [warning.key for warning in loaded.warnings] == ["include"]  # there is no conf.d beside it
     outcomes = run_tests(loaded.settings)
     assert len(outcomes) == 3
