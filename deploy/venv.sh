@@ -67,11 +67,11 @@ find_compiler() {
     [ -f "$headers/Python.h" ]
 }
 
-# install_checkout [EXTRA]: .venv holds this checkout (editable) and what it needs. Quick when nothing changed.
+# install_checkout EXTRA: .venv holds this checkout (editable) and what it needs. Quick when nothing changed.
 install_checkout() {
-    local extra=${1:+[$1]} stamp=".venv/installed-${1:-plain}" stamps wanted
+    local stamp=".venv/installed-$1" stamps wanted
     stamps=("$stamp")
-    [ -n "$extra" ] || stamps=(.venv/installed-*)    # with an extra there is all that is there without one
+    [ "$1" != demo ] || stamps+=(.venv/installed-test)    # the tests run the demo, too
     # A moved checkout breaks the scripts of a venv, so its place is part of what was installed.
     wanted="$PWD $(cksum <pyproject.toml)"
     if recent_python .venv/bin/python && grep -qsxF "$wanted" "${stamps[@]}"; then
@@ -81,8 +81,8 @@ install_checkout() {
         [ "$(.venv/bin/python -c 'import sys; print(sys.prefix)')" != "$PWD/.venv" ]; then
         make_venv
     fi
-    say "installing the gateway${1:+ and what its $1s need} into .venv"
-    .venv/bin/python -m pip install -q --disable-pip-version-check -e ".$extra" >&2 ||
+    say "installing the gateway and what its $1 needs into .venv"
+    .venv/bin/python -m pip install -q --disable-pip-version-check -e ".[$1]" >&2 ||
         die "pip could not install; see its message above"
     printf '%s\n' "$wanted" >"$stamp"
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -18,6 +19,8 @@ from gateway.demo.send import check
 @click.option("--admin-port", default=9901, show_default=True, help="Of the admin address; another when it is taken.")
 def demo(checks: bool, port: int, admin_port: int) -> None:
     """Start small real upstreams and a gateway on loopback, and print a curl line for each feature."""
+    if find_spec("flask") is None:
+        sys.exit("demo: it has a Flask application in it, and Flask is not installed: pip install 'floodgate[demo]'")
     try:
         with reserve(port, admin_port) as ports:
             sys.exit(asyncio.run(_run(ports, checks)))

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from gateway.demo.features import Feature
 
 HOST = "127.0.0.1"
-UPSTREAMS = {"orders": ("orders-1", "orders-2"), "quotes": ("quotes", "quotes-next"), "ticks": ("ticks",)}
+UPSTREAMS = {
+    "orders": ("orders-1", "orders-2"),
+    "quotes": ("quotes", "quotes-next"),
+    "ticks": ("ticks",),
+    "portfolio": ("accounts", "holdings", "risk", "news"),
+}
 """Each process of the demo, and the names it listens under."""
 
 

@@ -1,4 +1,4 @@
-"""The real services behind the demo: orders, quotes, ticks. One process each, on one or more addresses.
+"""The real services behind the demo: orders, quotes, ticks, portfolio. One process each, on one or more addresses.
 
 `python -m gateway.demo.upstreams orders orders-1=127.0.0.1:9101 orders-2=fd:5`: every address serves the same data and
 says its own name in `x-served-by`, so that balancing and splits can be seen.
@@ -10,23 +10,19 @@ import random
 import signal
 import socket
 import sys
-import zlib
 from collections.abc import Iterator
 
 from aiohttp import web
 
 from gateway.core.address import Address, parse_address
 from gateway.core.json import JSONDecodeError, dumps, loads
+from gateway.demo.answers import answer, start_price
+from gateway.demo.portfolio import Portfolio
 
 TICK_S = 0.2
 SLOW_S = 5.0
 MOST_ORDERS = 10_000
 """The oldest goes then, so that a load test of the demo does not fill the memory."""
-
-
-def answer(body: object, status: int = 200, **headers: str) -> web.Response:
-    """`body` as JSON."""
-    return web.Response(body=dumps(body) + b"\n", status=status, content_type="application/json", headers=headers)
 
 
 class Orders:
@@ -53,6 +49,8 @@ class Orders:
             return answer({"error": "an order needs an item"}, 422)
         number = str(next(self._next))
         order = {"id": number, "item": wanted["item"], "quantity": wanted.get("quantity", 1)}
+        if score := request.headers.get("x-fraud-score"):
+            order["fraud_score"] = score
         self._orders[number] = order
         if len(self._orders) > MOST_ORDERS:
             del self._orders[next(iter(self._orders))]
@@ -110,11 +108,12 @@ class Ticks:
 
 
 NAME = web.AppKey("name", str)
-KINDS: dict[str, type[Orders] | type[Quotes] | type[Ticks]] = {"orders": Orders, "quotes": Quotes, "ticks": Ticks}
-
-
-def start_price(symbol: str) -> float:
-    return round(10 + zlib.crc32(symbol.encode()) % 9000 / 100, 2)
+KINDS: dict[str, type[Orders] | type[Quotes] | type[Ticks] | type[Portfolio]] = {
+    "orders": Orders,
+    "quotes": Quotes,
+    "ticks": Ticks,
+    "portfolio": Portfolio,
+}
 
 
 def prices(symbol: str) -> Iterator[float]:
