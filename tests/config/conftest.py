@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.imports import IMPORT_S
 from gateway.config.load import ConfigError, Loaded, load
 
 Write = Callable[..., Path]
@@ -28,8 +29,8 @@ def write(tmp_path: Path) -> Write:
 def loaded(write: Write) -> Callable[..., Loaded]:
     """What a text loads to."""
 
-    def read(text: str, **environment: str) -> Loaded:
-        return load(write(text), environment=environment)
+    def read(text: str, *, import_s: float | None = IMPORT_S, **environment: str) -> Loaded:
+        return load(write(text), environment=environment, import_s=import_s)
 
     return read
 
@@ -38,20 +39,23 @@ def loaded(write: Write) -> Callable[..., Loaded]:
 def faults(write: Write, tmp_path: Path) -> Faults:
     """The headlines of all that is wrong with a text, with the directory taken off."""
 
-    def read(text: str | bytes, environment: Mapping[str, str] | None = None) -> list[str]:
+    def read(
+        text: str | bytes, environment: Mapping[str, str] | None = None, *, import_s: float | None = IMPORT_S
+    ) -> list[str]:
         with pytest.raises(ConfigError) as caught:
-            load(write(text), environment=environment or {})
+            load(write(text), environment=environment or {}, import_s=import_s)
         return [problem.headline.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
 
     return read
 
 
 @pytest.fixture
-def warnings(loaded: Callable[..., Loaded], tmp_path: Path) -> Callable[[str], list[str]]:
+def warnings(loaded: Callable[..., Loaded], tmp_path: Path) -> Callable[..., list[str]]:
     """The headlines of the warnings of a text."""
 
-    def read(text: str) -> list[str]:
-        return [warning.headline.replace(f"{tmp_path}/", "") for warning in loaded(text).warnings]
+    def read(text: str, *, import_s: float | None = IMPORT_S) -> list[str]:
+        found = loaded(text, import_s=import_s).warnings
+        return [warning.headline.replace(f"{tmp_path}/", "") for warning in found]
 
     return read
 

@@ -31,6 +31,11 @@ GOOD: dict[str, Any] = {
         "route": {"timeout": "30s", "headers": {"response": {"set": {"x-a": "1"}, "remove": ["server"]}}},
         "upstream": {"timeout": {"connect": "1s"}},
     },
+    "loop_guard": "50ms",
+    "executors": {
+        "default": {"threads": 4, "queue": 8, "timeout": "5s", "abandoned": 2},
+        "scoring": {"processes": 2},
+    },
     "upstreams": {
         "orders": {
             "targets": ["http://10.0.0.1:8000", {"url": "http://10.0.0.2:8000", "weight": 2}],
@@ -61,6 +66,46 @@ GOOD: dict[str, Any] = {
         {"name": "api", "match": "GET /api/*", "to": "orders", "strip": "/api"},
         {"name": "ping", "match": "GET /ping", "respond": {"status": 200, "body": "pong", "headers": {"x-b": "c"}}},
         {"name": "old", "match": "/old/*", "redirect": {"location": "https://b.example/", "status": 301}},
+        {
+            "name": "price",
+            "match": "POST /price",
+            "handler": {"run": "price.py:quote", "executor": "scoring", "timeout": "1s"},
+            "plugins": ["shop.keys:check", {"run": "fraud.py:Fraud", "on_error": "allow", "name": "fraud"}],
+        },
+        {
+            "name": "legacy",
+            "match": "/legacy/*",
+            "strip": "/legacy",
+            "app": {"wsgi": "l.py:app", "executor": "default"},
+        },
+        {"name": "docs", "match": "/docs/*", "app": {"asgi": "docs.site:app"}},
+        {
+            "name": "portfolio",
+            "match": "GET /portfolio/{user}",
+            "aggregate": {
+                "deadline": "800ms",
+                "merge": "flat",
+                "forward": ["authorization"],
+                "sources": {
+                    "account": {
+                        "to": "orders",
+                        "path": "/users/{user}",
+                        "required": True,
+                        "headers": {"x-a": "{user}"},
+                    },
+                    "items": {
+                        "to": "next",
+                        "path": "/items/{account.region}",
+                        "method": "POST",
+                        "body": {"ids": ["{account.id}"]},
+                        "timeout": "300ms",
+                        "fallback": [],
+                        "pick": "data[*].id",
+                        "rename": {"a": "b"},
+                    },
+                },
+            },
+        },
     ],
     "tests": [
         {

@@ -18,14 +18,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_config_that_is_changed_is_good(path: Path) -> None:
     path.write_text(Writer(GOOD).text)
-    assert load(path, environment={}).warnings == ()
+    assert load(path, environment={}, import_s=None).warnings == ()
 
 
 def outcome(path: Path, text: bytes) -> ConfigError | None:
     """What is wrong with the text, if anything; any other exception fails the test."""
     path.write_bytes(text)
     try:
-        load(path, environment={})
+        load(path, environment={}, import_s=None)
     except ConfigError as error:
         return error
     return None
