@@ -288,9 +288,10 @@ class Lane(Sink):
     # --- the client ---------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        """Until something happens on the client's side."""
-        self._waiter = waiter = self.plan.fetcher.loop.create_future()
-        await waiter
+        """Until something happens on the client's side; an application may wait in several tasks at once."""
+        if self._waiter is None:
+            self._waiter = self.plan.fetcher.loop.create_future()
+        await asyncio.shield(self._waiter)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -299,7 +300,10 @@ class Lane(Sink):
 
     def on_client_gone(self) -> None:
         self._parts = []
+        self._body_end = True
+        self._slow = False
         self._hold(-self._held)
+        self._wake()
         if self.task is not None:
             self.task.cancel()
 
