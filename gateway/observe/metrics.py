@@ -135,12 +135,45 @@ _TABLE: tuple[Family, ...] = (
         "Requests tried again, by what came of it.",
         ("upstream", "outcome"),
     ),
+    # executors
+    Family(
+        "gateway_executor_workers",
+        "gauge",
+        "Threads or processes of an executor, by what they do.",
+        ("executor", "state"),
+    ),
+    Family("gateway_executor_queue_depth", "gauge", "Calls that wait for an executor.", ("executor",)),
+    Family("gateway_executor_queue_limit", "gauge", "Calls that may wait for an executor.", ("executor",)),
+    Family(
+        "gateway_executor_wait_seconds",
+        "histogram",
+        "From the call of an executor to its beginning there.",
+        ("executor",),
+    ),
+    Family(
+        "gateway_executor_task_duration_seconds",
+        "histogram",
+        "From the beginning of a call on an executor to its end.",
+        ("executor",),
+    ),
+    Family(
+        "gateway_executor_tasks_total",
+        "counter",
+        "Calls of an executor, by what came of them.",
+        ("executor", "outcome"),
+    ),
     # the process
     Family(
         "gateway_event_loop_lag_seconds",
         "histogram",
         "How late the event loop runs what was due.",
         ("worker",),
+    ),
+    Family(
+        "gateway_event_loop_blocked_total",
+        "counter",
+        "Times the event loop was held up, by the code that did.",
+        ("code",),
     ),
     Family("gateway_buffered_bytes", "gauge", "Bytes of bodies held in memory."),
     Family("gateway_access_log_dropped_total", "counter", "Access log lines that could not be written."),
