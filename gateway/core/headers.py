@@ -54,6 +54,10 @@ class Headers:
         if name not in self:
             self.add(name, value)
 
+    def copy(self) -> "Headers":
+        """The same fields, to be changed apart."""
+        return Headers.of_checked(self._lines)
+
     def __getitem__(self, name: str) -> str:
         value = self.get(name)
         if value is None:

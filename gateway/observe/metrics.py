@@ -162,6 +162,9 @@ _TABLE: tuple[Family, ...] = (
         "Calls of an executor, by what came of them.",
         ("executor", "outcome"),
     ),
+    # the users' Python
+    Family("gateway_plugin_duration_seconds", "histogram", "Time of a call of a plugin.", ("plugin",)),
+    Family("gateway_plugin_errors_total", "counter", "Calls of a plugin that failed or took too long.", ("plugin",)),
     # the process
     Family(
         "gateway_event_loop_lag_seconds",

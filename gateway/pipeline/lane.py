@@ -26,7 +26,7 @@ from gateway.transport.sink import Sink
 from gateway.wire.hops import lines_of, request_fields
 
 _log = logging.getLogger(__name__)
-_FRAMING: Final = frozenset(
+FRAMING: Final = frozenset(
     "connection content-length date keep-alive proxy-connection te trailer transfer-encoding upgrade"
     " x-request-id".split()
 )
@@ -182,6 +182,10 @@ class Lane(Sink):
             request = self._request = self._make_request()
         return request
 
+    @request.setter
+    def request(self, request: Request) -> None:
+        self._request = request
+
     def _make_request(self) -> Request:
         call, head = self.call, self.call.head
         headers = [("Host", head.authority)] if head.authority else []
@@ -281,7 +285,7 @@ class Lane(Sink):
             self.connection.abort(reason)
 
     def _lines(self, headers: Headers) -> str:
-        lines = lines_of((name, value) for name, value in headers.items() if name.lower() not in _FRAMING)
+        lines = lines_of((name, value) for name, value in headers.items() if name.lower() not in FRAMING)
         edit = self.plan.response_edit
         return edit.apply(lines) if edit is not None else lines
 

@@ -31,21 +31,26 @@ def respond_error(
     status = error.status
     if status == 400:
         connection.drain()  # who sends what has two meanings gets no second try (RFC 9112 section 9.3.2)
-    body = dumps(
-        {
-            "type": f"urn:gateway:{reason.name}",
-            "title": reason.title,
-            "status": status,
-            "detail": error.detail,
-            "request_id": exchange.request_id,
-        }
-    )
+    body = problem(error, exchange.request_id)
     lines = f"Content-Type: application/problem+json\r\nX-Gateway-Reason: {reason.name}\r\n"
     if status in (429, 503):
         lines += f"Retry-After: {ceil(error.retry_after_s) or RETRY_AFTER_S}\r\n"
     if status == 405:
         lines += f"Allow: {', '.join(allow)}\r\n"
     send_whole(connection, exchange, status, lines, body, now)
+
+
+def problem(error: GatewayError, request_id: str) -> bytes:
+    """The body of such an answer."""
+    return dumps(
+        {
+            "type": f"urn:gateway:{error.reason.name}",
+            "title": error.reason.title,
+            "status": error.status,
+            "detail": error.detail,
+            "request_id": request_id,
+        }
+    )
 
 
 def send_whole(

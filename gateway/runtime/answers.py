@@ -6,28 +6,52 @@ from math import inf
 
 from gateway.decide.balance.split import Split
 from gateway.decide.route.rewrite import Redirect, Rewrite
+from gateway.executors.registry import Executors
+from gateway.observe.registry import Registry
 from gateway.pipeline.edits import editor
 from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.forward import Plan
+from gateway.pipeline.handler import Handler
 from gateway.pipeline.hash_key import hash_key
 from gateway.pipeline.lane import Asker, LaneAnswer, TaskAnswer
+from gateway.pipeline.plugin import Plugin
+from gateway.pipeline.plugins import Plugins
+from gateway.pipeline.python import load_handler, load_plugin
 from gateway.pipeline.respond import RedirectAnswer, Respond
 from gateway.pipeline.route import Answer
-from gateway.pipeline.settings import ForwardSettings, RedirectSettings, RespondSettings, RouteSettings
+from gateway.pipeline.settings import (
+    ForwardSettings,
+    HandlerSettings,
+    PluginSettings,
+    RedirectSettings,
+    RespondSettings,
+    RouteSettings,
+)
 from gateway.upstreams.upstream import Upstream
 
 
 class Answers:
     """Makes the answers of one config's routes."""
 
-    def __init__(self, upstreams: dict[str, Upstream], *, fetcher: Fetcher, via: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        upstreams: dict[str, Upstream],
+        *,
+        executors: Executors,
+        registry: Registry,
+        fetcher: Fetcher,
+        via: str,
+        now: Callable[[], float],
+    ) -> None:
         self._upstreams = upstreams
+        self._executors = executors
+        self._registry = registry
         self._fetcher = fetcher
         self._via = via
         self._now = now
 
     def make(self, route: RouteSettings) -> Answer:
-        """What answers this route; in a lane of its own where the users' Python has a part in it."""
+        """What answers this route; in a lane of its own where the users' Python has a part in it. Raises CodeError."""
         answer = self._answer(route)
         asker = self._asker(route)
         if asker is None and not isinstance(answer, TaskAnswer):
@@ -43,7 +67,13 @@ class Answers:
         )
 
     def _asker(self, route: RouteSettings) -> Asker | None:
-        return None
+        if not route.plugins:
+            return None
+        return Plugins([self._plugin(each) for each in route.plugins])
+
+    def _plugin(self, plugin: PluginSettings) -> Plugin:
+        executor = self._executors.get(plugin.call.executor)
+        return Plugin(plugin, load_plugin(plugin.call.run), executor, self._registry)
 
     def _answer(self, route: RouteSettings) -> Answer:
         answer = route.answer
@@ -51,6 +81,9 @@ class Answers:
             return self._plan(route, answer)
         if isinstance(answer, RespondSettings):
             return Respond(answer, editor(route.response_headers))
+        if isinstance(answer, HandlerSettings):
+            executor = self._executors.get(answer.call.executor)
+            return Handler(load_handler(answer.call.run), executor, answer.call.timeout_s)
         assert isinstance(answer, RedirectSettings)
         return RedirectAnswer(Redirect(answer), answer.status, editor(route.response_headers))
 

@@ -12,6 +12,7 @@ from gateway.core.clock import Clock, monotonic
 from gateway.core.exchange import Exchange
 from gateway.decide.balance.registry import make_balancer
 from gateway.decide.route.table import RouteTable
+from gateway.executors.registry import Executors
 from gateway.observe.registry import Registry
 from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
@@ -42,10 +43,12 @@ class Gateway:
         listeners: list[Listener],
         pipelines: list[Pipeline],
         upstreams: dict[str, Upstream],
+        executors: Executors,
         deadlines: Deadlines,
         buffered: Buffered,
     ) -> None:
         self.upstreams = upstreams
+        self.executors = executors
         self.buffered = buffered
         self._listeners = listeners
         self._pipelines = pipelines
@@ -102,6 +105,7 @@ class Gateway:
                 connection.abort("draining")
         for upstream in self.upstreams.values():
             upstream.close()
+        self.executors.close()
 
 
 def assemble(
@@ -113,7 +117,10 @@ def assemble(
     clock: Clock = monotonic,
     others_buffered: Callable[[], int] = lambda: 0,
 ) -> Gateway:
-    """Build everything that one config says. Touches no socket. Raises TlsError on unreadable certificates."""
+    """Build everything that one config says. Touches no socket.
+
+    Raises TlsError on unreadable certificates, CodeError on Python that cannot be used.
+    """
     deadlines = Deadlines(clock)
     resolver = Resolver(loop, clock)
     dialer = Dialer(loop, resolver)
@@ -124,7 +131,8 @@ def assemble(
     }
     via = _via(settings)
     fetcher = Fetcher(upstreams, loop=loop, now=clock, via=via)
-    answers = Answers(upstreams, fetcher=fetcher, via=via, now=clock)
+    executors = Executors(settings.executors, registry, loop)
+    answers = Answers(upstreams, executors=executors, registry=registry, fetcher=fetcher, via=via, now=clock)
     routes = [(each.match, _route(each, settings, answers, registry)) for each in settings.routes]
     snapshot = Snapshot(
         table=RouteTable(routes),
@@ -147,7 +155,12 @@ def assemble(
     gauge = registry.gauge("gateway_buffered_bytes")
     registry.on_flush(lambda: registry.cells.__setitem__(gauge, float(buffered.value)))
     return Gateway(
-        listeners=listeners, pipelines=pipelines, upstreams=upstreams, deadlines=deadlines, buffered=buffered
+        listeners=listeners,
+        pipelines=pipelines,
+        upstreams=upstreams,
+        executors=executors,
+        deadlines=deadlines,
+        buffered=buffered,
     )
 
 

@@ -1,0 +1,73 @@
+"""A route answered by the users' Python: a function that takes the Request and returns the answer."""
+
+import asyncio
+import logging
+from math import inf
+from typing import Any
+
+from gateway.core.errors import GatewayError
+from gateway.core.message import Fetched, FetchError, Response
+from gateway.executors.executor import Executor
+from gateway.pipeline.invoke import Late, invoke
+from gateway.pipeline.lane import Lane, TaskAnswer
+from gateway.pipeline.python import Code
+from gateway.pipeline.stream import send
+
+_log = logging.getLogger(__name__)
+
+
+class Handler(TaskAnswer):
+    """Calls a plain `def` on its executor, awaits an `async def` on the loop, and sends what it returns.
+
+    A Response, dict or list (JSON), str, bytes, None (204 No Content), what was fetched, or an iterator of bytes.
+    """
+
+    __slots__ = ("_code", "_executor", "_timeout_s")
+
+    def __init__(self, code: Code, executor: Executor, timeout_s: float | None) -> None:
+        """executor: of a plain `def`, and of plain iterators; timeout_s: of the call, within the route's own."""
+        self._code = code
+        self._executor = executor
+        self._timeout_s = inf if timeout_s is None else timeout_s
+
+    async def run(self, lane: Lane) -> None:
+        """Raises GatewayError: handler_error, or what the executor or `request.json()` say; FetchError."""
+        call, now = lane.call, lane.plan.now
+        call.source = "handler"
+        await lane.collect()
+        began = now()
+        try:
+            deadline = min(lane.deadline, began + self._timeout_s)
+            result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
+            response = response_of(result, self._code.label)
+        except (asyncio.CancelledError, GatewayError, FetchError):
+            raise
+        except Late as late:
+            _log.warning("request %s: %s took longer than %gs", call.request_id, self._code.label, now() - began)
+            raise GatewayError("handler_error", str(late), status=504) from None
+        except Exception:
+            _log.exception("request %s: %s failed", call.request_id, self._code.label)
+            raise GatewayError("handler_error", "the handler failed; the gateway's log says more") from None
+        finally:
+            lane.spent(now() - began)
+        await send(lane, response, self._executor, self._code.label)
+
+    def __repr__(self) -> str:
+        return f"<Handler {self._code.label}>"
+
+
+def response_of(result: Any, label: str) -> Response:
+    """The answer that a handler means by what it returned. Raises TypeError, ValueError."""
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, (dict, list)):
+        return Response(json=result)
+    if result is None:
+        return Response(status=204)
+    if isinstance(result, (str, bytes)) or hasattr(result, "__anext__") or hasattr(result, "__next__"):
+        return Response(result)
+    if isinstance(result, Fetched):
+        return Response.of_checked(result.status, result.headers, result.body)
+    raise TypeError(
+        f"{label} returned {type(result).__name__}: return a Response, a dict or list (JSON), str, bytes, or None (204)"
+    )
