@@ -490,12 +490,15 @@ class ServerConnection(PacedConnection):
         if self._state == TUNNEL:
             self.write(data)
 
-    def close_tunnel(self) -> None:
-        """Send what is buffered, then close."""
+    def close_tunnel(self, *, linger: bool = False) -> None:
+        """Send what is buffered, then close; linger: after the client has, within LINGER_S."""
         if self._state == TUNNEL:
             self.sink = None
             self._end_exchange(None)
-            self._close()
+            if linger:
+                self._linger()
+            else:
+                self._close()
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
