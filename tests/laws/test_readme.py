@@ -19,12 +19,8 @@ TEST = re.compile(r"def (test_\w+)\(").findall
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
 def test_config_of_the_readme_is_good(tmp_path: Path, gateway_command: Command) -> None:
-    (snippet,) = blocks("yaml")
+    (snippet,) = re.findall(r"^## A config\n\n^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert len(snippet.splitlines()) <= 18
     config = tmp_path / "gateway.yaml"
     config.write_text(snippet)
@@ -99,7 +95,9 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", [*files("config", ends=".yaml")], ids=str)
 def test_every_config_is_good(path: Path, configs: Path, gateway_command: Command) -> None:
-    checked = gateway_command("check", configs / path)
+    # The reference has every key, and no Python beside it.
+    how = ["--no-import"] if path.name == "reference.yaml" else []
+    checked = gateway_command("check", configs / path, *how)
     assert checked.returncode == 0, checked.stderr
-    tested = gateway_command("test", configs / path)
+    tested = gateway_command("test", configs / path, *how)
     assert tested.returncode == 0, tested.stdout + tested.stderr
