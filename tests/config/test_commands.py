@@ -108,6 +108,41 @@ def test_explain_says_how_a_request_is_written(words: list[str], write: Write) -
     assert "Error: " in done.stderr
 
 
+PYTHON = "routes:\n  - {name: r, match: /, handler: 'code.py:answer'}\ntests: [{request: GET /, expect: {route: r}}]\n"
+
+
+@pytest.mark.parametrize(("command", "request_"), [("check", []), ("test", []), ("explain", ["/"])])
+def test_python_is_imported_unless_that_is_refused(
+    command: str, request_: list[str], write: Write, tmp_path: Path
+) -> None:
+    path = write(PYTHON)
+    write("import sys\nprint('at import')\nsys.exit()\n", "code.py")
+    done = gateway(command, path, *request_)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.replace(f"{tmp_path}/", "").splitlines()[0] == (
+        "c.yaml:2:34: routes[0].handler: code.py:answer: importing it failed: SystemExit (code.py:3) "
+        '(a module that is imported must not end; put what ends it under `if __name__ == "__main__":`)'
+    )
+    assert gateway(command, path, *request_, "--no-import").exit_code == 0
+    write("print('at import')\nasync def answer(request): ...\n", "code.py")
+    done = gateway(command, path, *request_)
+    assert (done.exit_code, done.stderr, "at import" in done.stdout) == (0, "", False)
+
+
+def test_routes_imports_nothing(write: Write) -> None:
+    done = gateway("routes", write(PYTHON))
+    assert done.exit_code == 0
+    assert "handler code.py:answer" in done.stdout
+
+
+def test_explain_says_what_python_runs_where(write: Write, tmp_path: Path) -> None:
+    path = write(PYTHON)
+    write("def answer(request): ...\n", "code.py")
+    assert gateway("explain", path, "/").stdout.replace(f"{tmp_path}/", "").splitlines()[1] == (
+        "handler     code.py:answer on executor default (16 threads): def at code.py:1"
+    )
+
+
 def test_test_counts_what_failed(write: Write, tmp_path: Path) -> None:
     tests = "tests:\n  - {request: h.example/x/1, expect: {route: r}}\n"
     assert gateway("test", write(GOOD + tests)).stdout == "ok: 1 test\n"

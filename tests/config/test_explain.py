@@ -1,5 +1,6 @@
 """What the gateway says it would do with a request."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -7,11 +8,15 @@ import pytest
 
 from gateway.config.asked import parse_request
 from gateway.config.explain import explain
-from gateway.config.load import Loaded
+from gateway.config.explain_python import lines
+from gateway.config.imports import IMPORT_S
+from gateway.config.load import Loaded, load
 from gateway.config.model_upstream import BALANCERS as WRITTEN
 from gateway.config.run_tests import run_tests
+from gateway.core.json import dumps
 from gateway.decide.balance.registry import BALANCERS
 from gateway.decide.route.explain import Asked
+from tests.config.conftest import Write
 
 CONFIG = """
 upstreams:
@@ -39,6 +44,99 @@ def told(loaded: Callable[[str], Loaded]) -> Callable[..., dict[str, Any]]:
 
 
 Told = Callable[..., dict[str, Any]]
+
+PYTHON = """
+executors: {work: {processes: 2}, wait: {threads: 8}}
+upstreams: {a: http://h:1, b: http://i:1, c: [http://j:1, http://k:2]}
+routes:
+  - name: price
+    match: /price
+    handler: {run: "code.py:quote", executor: work, timeout: 1s}
+    plugins: ["code.py:check", {run: "code.py:Timing", on_error: allow, name: timing}]
+  - {name: quick, match: /quick, handler: "code.py:check", timeout: 2s}
+  - {name: legacy, match: /legacy/*, strip: /legacy/, app: {wsgi: "code.py:app", executor: wait}}
+  - {name: kept, match: /kept, respond: 204, plugins: "code.py:check"}
+  - name: portfolio
+    match: GET /portfolio/{user}
+    aggregate:
+      deadline: 800ms
+      sources:
+        account: {to: a, path: "/users/{user}", required: true}
+        news: {to: c, path: "/n/{account.region}", timeout: 300ms}
+"""
+CODE = """
+async def check(request): ...
+def quote(request): ...
+class Timing:
+    def on_request(self, request): ...
+def app(environ, start_response): ...
+"""
+
+
+@pytest.fixture
+def python(write: Write) -> Callable[..., Any]:
+    """`python("GET /x")`: the explanation, of the config above, in lines without the directory."""
+    write(CODE, "code.py")
+
+    def ask(line: str, import_s: float | None = IMPORT_S) -> list[str]:
+        path = write(PYTHON)
+        loaded = load(path, import_s=import_s)
+        told = explain(loaded.settings, parse_request(line), loaded.codes)
+        assert json.loads(dumps(told)) == told
+        return [f"{name}: {text}".replace(f"{path.parent}/", "") for name, text in lines(told)]
+
+    return ask
+
+
+EXPLAINED = [
+    (
+        "GET /price",
+        [
+            "plugin: code.py:check on the event loop: async def at code.py:2, on_error deny",
+            "plugin: timing = code.py:Timing on executor default (16 threads): on_request: def at code.py:4, "
+            "on_error allow",
+            "handler: code.py:quote on executor work (2 processes): def at code.py:3, timeout 1s",
+        ],
+    ),
+    ("GET /quick", ["handler: code.py:check on the event loop: async def at code.py:2"]),
+    (
+        "GET /legacy/x",
+        ["app: wsgi code.py:app on executor wait (8 threads): WSGI application at code.py:6, SCRIPT_NAME /legacy"],
+    ),
+    ("GET /kept", ["plugin: code.py:check on the event loop: async def at code.py:2, on_error deny"]),
+    (
+        "GET /portfolio/7",
+        [
+            "aggregate: object, deadline 800ms",
+            "source: account: GET a /users/{user}, required",
+            "source: news: GET c /n/{account.region}, waits for account, timeout 300ms",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_line", "wanted"), EXPLAINED)
+def test_python_and_where_it_runs(request_line: str, wanted: list[str], python: Callable[..., list[str]]) -> None:
+    assert python(request_line) == wanted
+
+
+def test_python_that_was_not_imported(python: Callable[..., list[str]]) -> None:
+    assert python("GET /quick", None) == [
+        "handler: code.py:check on executor default (16 threads), if it is a plain def (not imported)"
+    ]
+    assert python("GET /legacy/x", None) == [
+        "app: wsgi code.py:app on executor wait (8 threads) (not imported), SCRIPT_NAME /legacy"
+    ]
+
+
+def test_an_aggregate_goes_to_all_its_upstreams(loaded: Callable[..., Loaded]) -> None:
+    settings = loaded(PYTHON, import_s=None).settings
+    told = explain(settings, parse_request("GET /portfolio/7"))
+    assert [(each["upstream"], each["targets"]) for each in told["upstreams"]] == [
+        ("a", ["h:1"]),
+        ("c", ["j:1", "k:2"]),
+    ]
+    assert told["policies"] == ["body_limit: 10MiB", "timeout: 30s"]
 
 
 def test_a_route_to_upstreams(told: Told) -> None:
@@ -153,4 +251,22 @@ def test_the_balancers_of_the_config_are_those_that_exist() -> None:
 def test_tests_of_a_config(request_line: str, expect: str, fault: str | None, loaded: Callable[[str], Loaded]) -> None:
     text = f"{CONFIG}tests: [{{request: {request_line}, expect: {expect}}}]"
     (outcome,) = run_tests(loaded(text).settings)
+    assert outcome.faults == ((fault,) if fault else ())
+
+
+@pytest.mark.parametrize(
+    ("request_line", "expect", "fault"),
+    [
+        ("GET /price", "{route: price}", None),
+        ("GET /portfolio/7", "{route: portfolio, upstream: a}", None),
+        ("GET /portfolio/7", "{upstream: c}", None),
+        ("GET /portfolio/7", "{upstream: b}", "upstream: expected b, but it is a or c"),
+        ("GET /price", "{route: price, status: 200}", "status: expected 200, but it is none"),
+    ],
+)
+def test_tests_of_what_python_and_aggregates_answer(
+    request_line: str, expect: str, fault: str | None, loaded: Callable[..., Loaded]
+) -> None:
+    text = f"{PYTHON}tests: [{{request: {request_line}, expect: {expect}}}]"
+    (outcome,) = run_tests(loaded(text, import_s=None).settings)
     assert outcome.faults == ((fault,) if fault else ())

@@ -53,10 +53,15 @@ ROUTES = "\nroutes: [{match: /, respond: 204}]"
         "routes: [{match: {path: /, methods: 'GET,PUT'}, redirect: /x}, {match: /x, respond: pong}]",
         "routes: [{match: /, respond: {body: {a: 1}, headers: {b: 2}}}]",
         "upstreams: {a: http://h}\nroutes: [{match: /, to: {a: 100%}, timeout: off, body_limit: off}]",
+        "loop_guard: off\nexecutors: {a: {threads: 1}}\n"
+        "routes: [{match: /, handler: 'm:f', plugins: {run: 'm:f', executor: a}}]",
+        "routes: [{match: /, handler: {run: 'm:f'}, plugins: ['m:f', {run: 'm:f'}]}, {match: /x, app: {asgi: 'm:f'}}]",
+        "upstreams: {a: http://h}\n"
+        "routes: [{match: /, aggregate: {forward: x-a, sources: {s: {to: a, path: /, fallback: 5, body: [1]}}}}]",
     ],
 )
-def test_it_takes_short_forms(text: str, loaded: Callable[[str], Loaded]) -> None:
-    loaded(text)
+def test_it_takes_short_forms(text: str, loaded: Callable[..., Loaded]) -> None:
+    loaded(text, import_s=None)
     schema = json_schema()
     assert valid(seen_by_an_editor(text), schema, schema)
 
@@ -79,6 +84,12 @@ def test_it_takes_short_forms(text: str, loaded: Callable[[str], Loaded]) -> Non
         "routes: [{match: {}, respond: 204}]",
         "routes: [{match: /, respond: {status: 99}}]",
         "routes: [{match: /, redirect: {location: /x, status: 300}}]",
+        "loop_guard: 50" + ROUTES,
+        "executors: {a: {threads: 0}}" + ROUTES,
+        "routes: [{match: /, handler: {executor: a}}]",
+        "routes: [{match: /, handler: {run: 'm:f', on_error: allow}}]",
+        "routes: [{match: /, respond: 204, plugins: {run: 'm:f', on_error: maybe}}]",
+        "routes: [{match: /, aggregate: {sources: {s: {path: /}}}}]",
     ],
 )
 def test_it_refuses_what_the_loader_refuses(text: str, faults: Faults) -> None:
