@@ -12,7 +12,6 @@ from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.executors.meter import Meter
 from gateway.executors.settings import ExecutorSettings
-from gateway.executors.stream import stream
 from gateway.executors.threads import QueueFull, ThreadExecutor
 from gateway.executors.work import Work, label_of
 
@@ -75,6 +74,10 @@ class Executor(ABC):
     @abstractmethod
     def _give_up(self, work: Work) -> bool:
         """Do without the end of what runs; False where it has ended."""
+
+    @abstractmethod
+    def _idle(self) -> int:
+        """Threads or processes that wait for a call."""
 
     @abstractmethod
     def trouble(self) -> str:
@@ -171,7 +174,7 @@ class Executor(ABC):
         """Set the gauges, and say so when there is trouble, or no more; to be called about twice a second."""
         threads = self._threads
         self._meter.measure(
-            monotonic(), busy=threads.busy, idle=threads.idle, lost=threads.lost, waiting=threads.waiting
+            monotonic(), busy=threads.busy, idle=self._idle(), lost=threads.lost, waiting=threads.waiting
         )
         trouble = self.trouble()
         if bool(trouble) != bool(self._troubled):
@@ -192,7 +195,7 @@ class Executor(ABC):
             "kind": self.kind,
             "limit": threads.threads,
             "busy": threads.busy,
-            "idle": threads.idle,
+            "idle": self._idle(),
             "abandoned": threads.lost,
             "waiting": threads.waiting,
             "queue": threads.queue,
@@ -207,54 +210,3 @@ class Executor(ABC):
 def _caller_is_cancelled() -> bool:
     task = current_task()
     return task is not None and task.cancelling() > 0
-
-
-class ThreadsExecutor(Executor):
-    """On threads of this process."""
-
-    kind = "threads"
-    _LATE = "abandoned"
-
-    def __init__(self, settings: ExecutorSettings, loop: AbstractEventLoop, meter: Meter, niceness: int) -> None:
-        threads = ThreadExecutor(
-            settings.name,
-            threads=settings.threads,
-            queue=settings.queue,
-            spare=settings.abandoned_limit,
-            niceness=niceness,
-        )
-        super().__init__(settings, loop, meter, threads)
-        self._last_lost = ""
-
-    def _work(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Work:
-        return Work(function, arguments)
-
-    def _give_up(self, work: Work) -> bool:
-        if not self._threads.abandon(work):
-            return False
-        self._last_lost = label_of(work.function)
-        if self._threads.lost == 1:
-            _log.warning(
-                "executor %s: %s did not end in time; its thread is given up until it does",
-                self.name,
-                self._last_lost,
-            )
-        return True
-
-    def trouble(self) -> str:
-        lost, spare = self._threads.lost, self.settings.abandoned_limit
-        if lost <= spare:
-            return ""
-        return (
-            f"{lost} calls do not end (up to {spare} are made up for), {self._threads.capacity} of "
-            f"{self.settings.threads} threads are left; the last of them was {self._last_lost}"
-        )
-
-    def stream(
-        self,
-        iterable: Iterable[bytes],
-        *,
-        deadline: float | None = None,
-        exchange: Exchange | None = None,
-    ) -> AsyncIterator[bytes]:
-        return stream(self, iterable, deadline, exchange)

@@ -70,6 +70,7 @@ class Meter:
             self._cells[cell] = float(count)
         self._cells[self._depth] = float(waiting)
         elapsed = now - self._measured_at
-        rate = (self._ended - self._ended_before) / elapsed
-        self.rate = rate if self.rate == 0.0 else self.rate + _SMOOTHING * (rate - self.rate)
+        if self._measured_at and elapsed > 0.0:
+            rate = (self._ended - self._ended_before) / elapsed
+            self.rate = rate if self.rate == 0.0 else self.rate + _SMOOTHING * (rate - self.rate)
         self._measured_at, self._ended_before = now, self._ended

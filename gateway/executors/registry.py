@@ -1,26 +1,45 @@
 """The executors of one worker, by name."""
 
+import asyncio
 from asyncio import AbstractEventLoop
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
-from gateway.executors.executor import Executor, ThreadsExecutor
+from gateway.executors.child import Step
+from gateway.executors.executor import Executor
+from gateway.executors.kinds import ProcessesExecutor, ThreadsExecutor
 from gateway.executors.meter import Meter, Metrics
 from gateway.executors.settings import DEFAULT, ExecutorSettings
 
-THREAD_NICENESS = 0
+THREAD_NICENESS: Final = 0
+PROCESS_NICENESS: Final = 5
 
 
 class Executors:
     """All named executors. Belongs to the loop thread; `start` before the first call, `close` at the end."""
 
-    def __init__(self, settings: Iterable[ExecutorSettings], metrics: Metrics, loop: AbstractEventLoop) -> None:
-        """metrics: the worker's registry; gauges are set when it is flushed."""
+    def __init__(
+        self,
+        settings: Iterable[ExecutorSettings],
+        metrics: Metrics,
+        loop: AbstractEventLoop,
+        steps: Callable[[], list[Step]] = list,
+    ) -> None:
+        """metrics: the worker's registry, at whose flush gauges are set; steps: what each process runs at its start."""
         self._executors: dict[str, Executor] = {}
         for each in settings:
             meter = Meter(metrics, each.name, each.queue)
-            self._executors[each.name] = ThreadsExecutor(each, loop, meter, THREAD_NICENESS)
+            self._executors[each.name] = (
+                ProcessesExecutor(each, loop, meter, steps, PROCESS_NICENESS)
+                if each.processes
+                else ThreadsExecutor(each, loop, meter, THREAD_NICENESS)
+            )
         metrics.on_flush(self._measure)
+
+    async def start(self) -> None:
+        """Returns when all processes are ready. Raises ProcessDied, with what kept one from it."""
+        kinds = self._executors.values()
+        await asyncio.gather(*[each.start() for each in kinds if isinstance(each, ProcessesExecutor)])
 
     def get(self, name: str) -> Executor:
         """The executor of that name; "" means the default. Raises KeyError."""

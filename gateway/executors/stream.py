@@ -10,7 +10,7 @@ from gateway.core.exchange import Exchange
 from gateway.executors.work import Work
 
 if TYPE_CHECKING:
-    from gateway.executors.executor import ThreadsExecutor
+    from gateway.executors.executor import Executor
 
 AHEAD_BYTES: Final = 64 * 1024
 AHEAD_PIECES: Final = 64
@@ -98,7 +98,7 @@ class _Puller:
 
 
 async def stream(
-    executor: "ThreadsExecutor", iterable: Iterable[bytes], deadline: float | None, exchange: Exchange | None
+    executor: "Executor", iterable: Iterable[bytes], deadline: float | None, exchange: Exchange | None
 ) -> AsyncIterator[bytes]:
     """See Executor.stream."""
     loop = asyncio.get_running_loop()

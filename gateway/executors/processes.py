@@ -1,0 +1,222 @@
+"""A set of processes, each with one call at a time: one that hangs or dies is replaced, and costs its own call only.
+
+In a ProcessPoolExecutor the end of one process fails every call that waits.
+"""
+
+import logging
+import pickle
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from gateway.core import current
+from gateway.executors.child import RemoteTraceback, Setup, Step
+from gateway.executors.process import Process, ProcessDied
+from gateway.executors.work import label_of
+
+BACKOFF_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+"""Before a start when so many before it failed in a row; the last is for all further ones."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Call:
+    """One call in whatever process is free. Called on a thread, which it blocks."""
+
+    __slots__ = ("arguments", "function", "killed", "over", "process", "processes")
+
+    def __init__(self, processes: "Processes", function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.processes = processes
+        self.function = function
+        self.arguments = arguments
+        self.process: Process | None = None
+        self.killed = self.over = False
+
+    def __call__(self) -> Any:
+        return self.processes.run(self)
+
+
+class Processes:
+    """Processes that are ready take calls in turns: the one that was free for longest comes first."""
+
+    def __init__(self, name: str, count: int, steps: Callable[[], list[Step]], niceness: int = 0) -> None:
+        """steps: what each process runs ahead of all calls, asked at each start; niceness: added to our own."""
+        self.name = name
+        self.count = count
+        self._steps = steps
+        self._niceness = niceness
+        self._changed = threading.Condition()
+        self._ready: deque[Process] = deque()
+        self._alive: set[Process] = set()
+        self._busy = 0
+        self._failed_starts = 0
+        self._closed = False
+        self.failure = ""
+        """Why the last one could not start; empty once one could."""
+
+    def start(self) -> "list[Future[None]]":
+        """Start all; the futures are done when they are ready, or raise ProcessDied."""
+        return [self._start_one(None) for _ in range(self.count)]
+
+    # --- calls, on threads of the executor ---------------------------------------------------------------------------
+
+    def run(self, call: Call) -> Any:
+        """The result of the call. Raises what it raises, ProcessDied, or TypeError for what cannot be pickled."""
+        try:
+            data = pickle.dumps((call.function, call.arguments, current.request_id.get(), current.deadline.get()))
+        except Exception as error:
+            raise TypeError(f"{label_of(call.function)} cannot be called in another process: {error}") from error
+        process = self._take(call)
+        try:
+            reply = process.ask(data)
+        except (EOFError, OSError):
+            how = process.end()
+            raise ProcessDied(
+                f"the process of the executor {self.name} ended in the middle of the call ({how})"
+            ) from None
+        finally:
+            self._give_back(call, process)
+        return _result(reply)
+
+    def _take(self, call: Call) -> "Process":
+        with self._changed:
+            while not call.killed and not self._closed:
+                if self._ready:
+                    process = self._ready.popleft()
+                    if process.lives():
+                        call.process = process
+                        self._busy += 1
+                        return process
+                    self._replace(process)
+                elif self.failure and not self._busy:
+                    break
+                else:
+                    self._changed.wait()
+            call.over = True
+        raise ProcessDied(f"no process of the executor {self.name} was ready: {self.failure or 'they are starting'}")
+
+    def _give_back(self, call: Call, process: "Process") -> None:
+        with self._changed:
+            call.over = True
+            self._busy -= 1
+            if process.lives() and not call.killed and not self._closed:
+                self._ready.append(process)
+                self._changed.notify()
+            else:
+                self._replace(process)
+
+    # --- from the loop -----------------------------------------------------------------------------------------------
+
+    def kill(self, call: Call) -> bool:
+        """End the process of a call that does not end; False where the call has ended."""
+        with self._changed:
+            if call.over:
+                return False
+            call.killed = True
+            if call.process is None:
+                self._changed.notify_all()
+            else:
+                call.process.kill()
+        return True
+
+    def check(self) -> None:
+        """Replace those that ended while they had nothing to do."""
+        with self._changed:
+            for process in [each for each in self._ready if not each.lives()]:
+                self._ready.remove(process)
+                self._replace(process)
+
+    def close(self) -> None:
+        """End all of them, whatever they do; waits for none."""
+        with self._changed:
+            self._closed = True
+            idle, self._ready = self._ready, deque()
+            for process in self._alive:
+                process.kill()
+            self._changed.notify_all()
+        threading.Thread(target=lambda: [process.end() for process in idle], daemon=True).start()
+
+    @property
+    def idle(self) -> int:
+        """Processes that wait for a call."""
+        return len(self._ready)
+
+    @property
+    def pids(self) -> list[int]:
+        return sorted(process.pid for process in self._alive)
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    def _replace(self, process: "Process") -> None:
+        """With the lock held."""
+        self._alive.discard(process)
+        if not self._closed:
+            self._start_one(process)
+
+    def _start_one(self, before: "Process | None") -> "Future[None]":
+        """Start one, in place of the one `before`, on a thread of its own, since that takes a while."""
+        ready: Future[None] = Future()
+        name = f"executor-{self.name}-start"
+        threading.Thread(target=self._start, args=(before, ready), name=name, daemon=True).start()
+        return ready
+
+    def _start(self, before: "Process | None", ready: "Future[None]") -> None:
+        if before is not None:
+            _log.warning("executor %s: process %d ended (%s) and is replaced", self.name, before.pid, before.end())
+        with self._changed:
+            delay_s = BACKOFF_S[min(self._failed_starts, len(BACKOFF_S) - 1)]
+            if self._changed.wait_for(lambda: self._closed, delay_s):
+                return
+        try:
+            process = self._launch()
+        except (ProcessDied, OSError) as error:
+            self._start_failed(str(error), ready)
+            return
+        with self._changed:
+            self._failed_starts, self.failure = 0, ""
+            self._ready.append(process)
+            self._changed.notify()
+        ready.set_result(None)
+
+    def _launch(self) -> "Process":
+        """A process that is ready. Raises ProcessDied, OSError."""
+        process = Process()
+        with self._changed:
+            self._alive.add(process)
+            if self._closed:
+                process.kill()
+        try:
+            process.set_up(Setup(list(sys.path), self._niceness, pickle.dumps(self._steps())))
+        except ProcessDied:
+            with self._changed:
+                self._alive.discard(process)
+            raise
+        return process
+
+    def _start_failed(self, why: str, ready: "Future[None]") -> None:
+        with self._changed:
+            self._failed_starts += 1
+            self.failure = why
+            self._changed.notify_all()
+            if self._closed:
+                return
+            self._start_one(None)
+        _log.error("executor %s: a process cannot start: %s", self.name, why)
+        ready.set_exception(ProcessDied(f"a process of the executor {self.name} cannot start: {why}"))
+
+    def __repr__(self) -> str:
+        return f"<Processes {self.name} ready={len(self._ready)} busy={self._busy}/{self.count}>"
+
+
+def _result(reply: bytes) -> Any:
+    try:
+        good, value, *text = pickle.loads(reply)
+    except Exception as error:
+        raise TypeError(f"what came back from the process cannot be read here: {error}") from error
+    if good:
+        return value
+    value.__cause__ = RemoteTraceback(text[0])
+    raise value
