@@ -1,18 +1,33 @@
-"""The gateway's own log, on standard error: one line an event, text or JSON, never a traceback at a user."""
+"""The gateway's own log, on standard error: one line an event, text or JSON.
 
+An exception of ours is its type, message and place on that line. One of the users' Python comes with its traceback
+(indented below the line, or as a field), without the frames of the gateway that led there.
+"""
+
+import asyncio
 import logging
 import os
+import re
 import select
 import time
 import traceback
 from dataclasses import dataclass
+from types import TracebackType
 
+import gateway
 from gateway.core.json import dumps
 
 _LINE_BYTES = 4096
 """The most a pipe takes whole (PIPE_BUF), so that lines of several processes do not mix."""
 
 _TEXT_CHARS = 1500
+
+OF_USERS = "of_users"
+"""`extra={OF_USERS: True}` with a record: its exception was raised by the users' Python."""
+
+_PLACE = re.compile(r'File "([^"]+)", line (\d+)')
+_NOT_USERS = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (gateway.__file__, asyncio.__file__))
+"""Where frames lie that lead to the users' code; site-packages may lie beside, but not below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +41,7 @@ class LogSettings:
 def setup(settings: LogSettings, process: str) -> None:
     """Send everything logged to standard error; `process` (`supervisor`, `0`, `1`, ...) stands in each line.
 
-    Tracebacks are shown at level debug only; otherwise an exception is its type and message.
+    Our own tracebacks are shown at level debug only.
     """
     level = logging.getLevelName(settings.level.upper())
     formatter_class = JsonFormatter if settings.format == "json" else TextFormatter
@@ -70,8 +85,8 @@ class TextFormatter(logging.Formatter):
         if error := _error(record):
             parts.append(f"({error})")
         line = _on_one_line(" ".join(parts))
-        trace = self.formatException(record.exc_info) if self._tracebacks and record.exc_info else ""
-        return f"{line}\n{trace}" if trace else line
+        lines = _trace(record, ours=self._tracebacks)[-_TEXT_CHARS:].splitlines()
+        return "\n    ".join([line, *map(_on_one_line, lines)])
 
 
 class JsonFormatter(logging.Formatter):
@@ -92,8 +107,8 @@ class JsonFormatter(logging.Formatter):
         }
         if error := _error(record):
             fields["error"] = _encodable(error)
-        if self._tracebacks and record.exc_info:
-            fields["traceback"] = _encodable(self.formatException(record.exc_info))
+        if trace := _trace(record, ours=self._tracebacks):
+            fields["traceback"] = _encodable(trace[-_TEXT_CHARS:])
         return dumps(fields).decode()
 
 
@@ -107,8 +122,36 @@ def _error(record: logging.LogRecord) -> str:
     if error is None:
         return ""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if remote := _PLACE.findall(_remote(error)):
+        return f"{text} at {':'.join(remote[-1])}"
     frames = traceback.extract_tb(error.__traceback__, limit=-1)
     return f"{text} at {frames[0].filename}:{frames[0].lineno}" if frames else text
+
+
+def _trace(record: logging.LogRecord, *, ours: bool) -> str:
+    """The traceback of an exception of the users' Python; with `ours`, of any."""
+    error = record.exc_info[1] if record.exc_info else None
+    of_users = getattr(record, OF_USERS, False) or not record.name.startswith(("gateway", "asyncio"))
+    if error is None or not (ours or of_users):
+        return ""
+    if of_users and (remote := _remote(error)):
+        return remote
+    trace = error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, _behind_ours(trace) if of_users else trace)).rstrip()
+
+
+def _remote(error: BaseException) -> str:
+    """The traceback in the process of an executor that the error came from; else empty."""
+    text = getattr(error.__cause__, "text", "")
+    return text.rstrip() if isinstance(text, str) else ""
+
+
+def _behind_ours(trace: TracebackType | None) -> TracebackType | None:
+    """From the first frame that is the users' own."""
+    at = trace
+    while at is not None and at.tb_frame.f_code.co_filename.startswith(_NOT_USERS):
+        at = at.tb_next
+    return at or trace
 
 
 def _on_one_line(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from gateway.core.errors import GatewayError
 from gateway.core.message import Fetched, FetchError, Response
 from gateway.executors.executor import Executor
-from gateway.pipeline.invoke import Late, invoke
+from gateway.observe.logs import OF_USERS
+from gateway.pipeline.invoke import Late, WrongResult, invoke
 from gateway.pipeline.lane import Lane, TaskAnswer
 from gateway.pipeline.python import Code
 from gateway.pipeline.stream import send
@@ -39,15 +40,18 @@ class Handler(TaskAnswer):
         try:
             deadline = min(lane.deadline, began + self._timeout_s)
             result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
-            response = response_of(result, self._code.label)
+            response = response_of(result)
         except (asyncio.CancelledError, GatewayError, FetchError):
             raise
-        except Late as late:
-            _log.warning("request %s: %s took longer than %gs", call.request_id, self._code.label, now() - began)
-            raise GatewayError("handler_error", str(late), status=504) from None
+        except Late:
+            _log.warning("request %s: %s took longer than %.3gs", call.request_id, self._code.label, now() - began)
+            raise GatewayError("handler_error", "the handler took too long", status=504) from None
+        except WrongResult as error:
+            _log.error("request %s: %s returned %s", call.request_id, self._code.label, error)
+            raise _failed() from None
         except Exception:
-            _log.exception("request %s: %s failed", call.request_id, self._code.label)
-            raise GatewayError("handler_error", "the handler failed; the gateway's log says more") from None
+            _log.exception("request %s: %s failed", call.request_id, self._code.label, extra={OF_USERS: True})
+            raise _failed() from None
         finally:
             lane.spent(now() - began)
         await send(lane, response, self._executor, self._code.label)
@@ -56,18 +60,23 @@ class Handler(TaskAnswer):
         return f"<Handler {self._code.label}>"
 
 
-def response_of(result: Any, label: str) -> Response:
-    """The answer that a handler means by what it returned. Raises TypeError, ValueError."""
+def _failed() -> GatewayError:
+    return GatewayError("handler_error", "the handler failed; the gateway's log says more")
+
+
+def response_of(result: Any) -> Response:
+    """The answer that a handler means by what it returned. Raises WrongResult."""
     if isinstance(result, Response):
         return result
     if isinstance(result, (dict, list)):
-        return Response(json=result)
+        try:
+            return Response(json=result)
+        except TypeError as error:
+            raise WrongResult(f"what is no JSON: {error}") from None
     if result is None:
         return Response(status=204)
     if isinstance(result, (str, bytes)) or hasattr(result, "__anext__") or hasattr(result, "__next__"):
         return Response(result)
     if isinstance(result, Fetched):
         return Response.of_checked(result.status, result.headers, result.body)
-    raise TypeError(
-        f"{label} returned {type(result).__name__}: return a Response, a dict or list (JSON), str, bytes, or None (204)"
-    )
+    raise WrongResult(f"{type(result).__name__}: return a Response, dict or list (JSON), str, bytes, or None (204)")

@@ -16,8 +16,12 @@ class Late(Exception):
     """The time of an `async def` was up."""
 
 
+class WrongResult(Exception):
+    """What was returned is of no use; the text says what it is, and what to return."""
+
+
 async def invoke(code: Code, executor: Executor, arguments: tuple[Any, ...], deadline: float, lane: Lane) -> Any:
-    """What the function returns. Raises what it raises; Late, or GatewayError of the executor.
+    """What the function returns. Raises what it raises; Late, WrongResult, or GatewayError of the executor.
 
     deadline: on the monotonic clock. What a process of an executor made of the arguments is made of them here, too.
     """
@@ -32,7 +36,7 @@ async def invoke(code: Code, executor: Executor, arguments: tuple[Any, ...], dea
             adopt(each, other)
     if inspect.iscoroutine(result):
         result.close()
-        raise TypeError(f"{code.label} is a plain def that returned a coroutine: make it `async def`")
+        raise WrongResult("a coroutine, but it is a plain def: make it `async def`")
     return result
 
 

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from gateway.core.errors import GatewayError
 from gateway.core.message import FetchError, Request, Response
 from gateway.executors.executor import Executor
+from gateway.observe.logs import OF_USERS
 from gateway.observe.registry import Registry
-from gateway.pipeline.invoke import Late, invoke
+from gateway.pipeline.invoke import Late, WrongResult, invoke
 from gateway.pipeline.lane import Lane
 from gateway.pipeline.python import Code, PluginCode
 from gateway.pipeline.settings import PluginSettings
@@ -115,10 +116,14 @@ class Plugin:
             raise self._failed(lane, _late()) from None
         except FetchError as fetch:
             raise self._failed(lane, GatewayError(fetch.reason, fetch.detail)) from None
-        except Exception:
-            _log.exception("request %s: plugin %s failed", lane.call.request_id, self.name)
+        except WrongResult as error:
+            _log.error("request %s: plugin %s returned %s", lane.call.request_id, self.name, error)
             self._cells[self._errors] += 1.0
-            raise _Failed(GatewayError("plugin_error", "a plugin failed; the gateway's log says more")) from None
+            raise _Failed(_error()) from None
+        except Exception:
+            _log.exception("request %s: plugin %s failed", lane.call.request_id, self.name, extra={OF_USERS: True})
+            self._cells[self._errors] += 1.0
+            raise _Failed(_error()) from None
         finally:
             self._note(lane, now() - began)
 
@@ -149,28 +154,34 @@ def copy_request(request: Request) -> Request:
     return again
 
 
+def _error() -> GatewayError:
+    return GatewayError("plugin_error", "a plugin failed; the gateway's log says more")
+
+
 def _late() -> GatewayError:
     return GatewayError("plugin_timeout", "a plugin took too long")
 
 
 def _checked_answer(result: Any) -> Response | None:
     if result is not None and not isinstance(result, Response):
-        raise TypeError(f"it returned {type(result).__name__}: return None to let the request pass, or a Response")
+        raise WrongResult(f"{type(result).__name__}: return None to let the request pass, or a Response")
     return result
 
 
 def _checked_change(response: Any, before: Response) -> Response:
-    """What may be made of an answer. Raises TypeError, ValueError."""
+    """What may be made of an answer. Raises WrongResult."""
     if not isinstance(response, Response):
-        raise TypeError(f"on_response returned {type(response).__name__}: return None, or a Response")
+        raise WrongResult(f"{type(response).__name__}: return None, or a Response")
     if before.body is None:
         if response.body is not None and response.body != b"":
-            raise ValueError("the body streams: on_response can change the status and the headers only")
+            raise WrongResult(
+                "a body in the place of one that streams: on_response can change its status and headers only"
+            )
         if response.status != before.status and response.status in (204, 304):
-            raise ValueError(f"the body streams: the status cannot become {response.status}, which has none")
+            raise WrongResult(f"the status {response.status}, which has no body, for an answer whose body streams")
         response.body = None
     elif isinstance(response.body, str):
         response.body = response.body.encode()
     elif not isinstance(response.body, bytes):
-        raise TypeError(f"on_response can set a body of bytes or str, not {type(response.body).__name__}")
+        raise WrongResult(f"a body of {type(response.body).__name__}: on_response can set bytes or str")
     return response

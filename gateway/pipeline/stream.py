@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway.core.errors import GatewayError
 from gateway.core.message import Response
 from gateway.executors.executor import Executor
+from gateway.observe.logs import OF_USERS
 from gateway.pipeline.invoke import shielded
 from gateway.pipeline.lane import Lane
 
@@ -65,7 +66,12 @@ class _Stream:
         except (asyncio.CancelledError, GatewayError):
             raise
         except Exception:
-            _log.exception("request %s: %s failed while its answer was sent", lane.call.request_id, self._label)
+            _log.exception(
+                "request %s: %s failed while its answer was sent",
+                lane.call.request_id,
+                self._label,
+                extra={OF_USERS: True},
+            )
             raise GatewayError("handler_error", "the handler failed while its answer was sent") from None
         finally:
             lane.spent(lane.plan.now() - began)

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import gateway
 from gateway.observe.logs import JsonFormatter, StderrHandler, TextFormatter
 
 SCRIPT = """
@@ -61,7 +63,52 @@ def test_the_level_holds_and_debug_shows_tracebacks() -> None:
     assert len(run("warning", "text", "0")) == 2
     debug = run("debug", "text", "supervisor")
     assert debug[0].endswith("debug [supervisor] noise")
-    assert "Traceback (most recent call last):" in debug
+    assert "    Traceback (most recent call last):" in debug
+
+
+def users(message: str, **more: Any) -> str:
+    """The text line of an error of the users' code, raised below frames of the gateway."""
+    namespace: dict[str, Any] = {}
+    source = f"def check():\n    raise ValueError({message!r})"
+    exec(compile(source, "/site/shop.py", "exec"), namespace)
+    exec(compile("def call(check):\n    check()", gateway.__file__, "exec"), namespace)
+    try:
+        namespace["call"](namespace["check"])
+    except ValueError as error:
+        error.__cause__ = more.get("cause")
+        trace = error.__traceback__.tb_next if error.__traceback__ else None  # without the frame of this test
+        error.__traceback__ = trace
+        raised = (type(error), error, trace)
+        name = more.get("logger", "gateway.x")
+        record = logging.LogRecord(name, logging.ERROR, "", 1, "it failed", None, raised)
+        record.of_users = more.get("of_users", False)
+        return TextFormatter("0").format(record)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("said", [{"of_users": True}, {"logger": "shop"}])
+def test_an_error_of_the_users_code_comes_with_its_own_frames(said: dict[str, Any]) -> None:
+    first, *trace = users("no\nforged line", **said).split("\n")
+    assert first.endswith(r"it failed (ValueError: no\nforged line at /site/shop.py:2)")
+    assert trace == [
+        "    Traceback (most recent call last):",
+        '      File "/site/shop.py", line 2, in check',
+        "    ValueError: no",
+        "    forged line",
+    ]
+
+
+def test_an_error_of_ours_has_no_traceback() -> None:
+    assert "\n" not in users("no")
+
+
+def test_an_error_in_another_process_is_shown_as_it_was_there() -> None:
+    class RemoteTraceback(Exception):
+        text = 'Traceback (most recent call last):\n  File "/site/there.py", line 7, in check\nValueError: no\n'
+
+    first, *trace = users("no", of_users=True, cause=RemoteTraceback()).split("\n")
+    assert first.endswith("it failed (ValueError: no at /site/there.py:7)")
+    assert trace[1:] == ['      File "/site/there.py", line 7, in check', "    ValueError: no"]
 
 
 def record(message: str) -> logging.LogRecord:
