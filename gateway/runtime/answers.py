@@ -20,6 +20,7 @@ from gateway.pipeline.python import load_handler, load_plugin
 from gateway.pipeline.respond import RedirectAnswer, Respond
 from gateway.pipeline.route import Answer
 from gateway.pipeline.settings import (
+    AppSettings,
     ForwardSettings,
     HandlerSettings,
     PluginSettings,
@@ -27,6 +28,7 @@ from gateway.pipeline.settings import (
     RespondSettings,
     RouteSettings,
 )
+from gateway.runtime.apps import Apps
 from gateway.upstreams.upstream import Upstream
 
 
@@ -38,6 +40,7 @@ class Answers:
         upstreams: dict[str, Upstream],
         *,
         executors: Executors,
+        apps: Apps,
         registry: Registry,
         fetcher: Fetcher,
         via: str,
@@ -45,6 +48,7 @@ class Answers:
     ) -> None:
         self._upstreams = upstreams
         self._executors = executors
+        self._apps = apps
         self._registry = registry
         self._fetcher = fetcher
         self._via = via
@@ -84,6 +88,8 @@ class Answers:
         if isinstance(answer, HandlerSettings):
             executor = self._executors.get(answer.call.executor)
             return Handler(load_handler(answer.call.run), executor, answer.call.timeout_s)
+        if isinstance(answer, AppSettings):
+            return self._apps.make(route, answer)
         assert isinstance(answer, RedirectSettings)
         return RedirectAnswer(Redirect(answer), answer.status, editor(route.response_headers))
 

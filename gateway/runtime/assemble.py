@@ -19,6 +19,7 @@ from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
 from gateway.pipeline.route import Route, RouteStats
 from gateway.pipeline.settings import RouteSettings
 from gateway.runtime.answers import Answers
+from gateway.runtime.apps import Apps
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
@@ -44,11 +45,13 @@ class Gateway:
         pipelines: list[Pipeline],
         upstreams: dict[str, Upstream],
         executors: Executors,
+        apps: Apps,
         deadlines: Deadlines,
         buffered: Buffered,
     ) -> None:
         self.upstreams = upstreams
         self.executors = executors
+        self._apps = apps
         self.buffered = buffered
         self._listeners = listeners
         self._pipelines = pipelines
@@ -64,9 +67,14 @@ class Gateway:
         return ServerConnection(self._listeners[index], peer)
 
     async def start(self) -> None:
-        """Resolve what has to be resolved before the first request."""
+        """Do what has to be done before the first request: resolve names, start applications. Raises AppError."""
         for upstream in self.upstreams.values():
             await upstream.start()
+        await self._apps.start()
+
+    async def stop(self) -> None:
+        """Let the applications end, behind the last request."""
+        await self._apps.stop()
 
     def tick(self, now: float) -> None:
         """Fire deadlines, and once a second forget what fills the memos; to be called every 50 ms."""
@@ -84,9 +92,10 @@ class Gateway:
             upstream.memo.renew()
 
     def begin_drain(self) -> None:
-        """Idle client connections close now, the others with their next answer."""
+        """Idle client connections close now, the others with their next answer; WebSockets of applications, too."""
         for listener in self._listeners:
             listener.drain()
+        self._apps.begin_drain()
 
     @property
     def in_flight(self) -> int:
@@ -132,7 +141,8 @@ def assemble(
     via = _via(settings)
     fetcher = Fetcher(upstreams, loop=loop, now=clock, via=via)
     executors = Executors(settings.executors, registry, loop)
-    answers = Answers(upstreams, executors=executors, registry=registry, fetcher=fetcher, via=via, now=clock)
+    apps = Apps(executors)
+    answers = Answers(upstreams, executors=executors, apps=apps, registry=registry, fetcher=fetcher, via=via, now=clock)
     routes = [(each.match, _route(each, settings, answers, registry)) for each in settings.routes]
     snapshot = Snapshot(
         table=RouteTable(routes),
@@ -159,6 +169,7 @@ def assemble(
         pipelines=pipelines,
         upstreams=upstreams,
         executors=executors,
+        apps=apps,
         deadlines=deadlines,
         buffered=buffered,
     )

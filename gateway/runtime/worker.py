@@ -209,6 +209,7 @@ class Worker:
         left = await drain(self._gateway, seconds)
         if left:
             _log.warning("worker %d: %d requests were cut after %g s of draining", self._slot.index, left, seconds)
+        await self._gateway.stop()
         self._loop.stop()
 
     def close(self) -> None:

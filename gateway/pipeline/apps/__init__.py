@@ -1,0 +1,1 @@
+"""Whole WSGI and ASGI applications that answer a route in process."""
