@@ -5,6 +5,8 @@ from typing import Any, Final
 import orjson
 
 JSONDecodeError = orjson.JSONDecodeError
+Fragment = orjson.Fragment
+"""Of bytes that are JSON already: `dumps` puts them in as they are."""
 
 _dumps: Final = orjson.dumps
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE

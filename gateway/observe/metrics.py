@@ -165,6 +165,19 @@ _TABLE: tuple[Family, ...] = (
     # the users' Python
     Family("gateway_plugin_duration_seconds", "histogram", "Time of a call of a plugin.", ("plugin",)),
     Family("gateway_plugin_errors_total", "counter", "Calls of a plugin that failed or took too long.", ("plugin",)),
+    # aggregates
+    Family(
+        "gateway_aggregate_sources_total",
+        "counter",
+        "Sources of aggregates that ended: ok, or the reason of the failure.",
+        ("route", "source", "outcome"),
+    ),
+    Family(
+        "gateway_aggregate_responses_total",
+        "counter",
+        "Answers of aggregates: full, partial or failed.",
+        ("route", "completeness"),
+    ),
     # the process
     Family(
         "gateway_event_loop_lag_seconds",

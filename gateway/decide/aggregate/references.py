@@ -40,7 +40,15 @@ class Reference:
         return "{" + ".".join((self.name, *self.path)) + "}"
 
 
+@dataclass(frozen=True, slots=True)
+class Param:
+    """The name of a parameter of the route."""
+
+    name: str
+
+
 Pieces = tuple[str | Reference, ...]
+Resolved = tuple[str | Param | Reference, ...]
 
 
 def parse_references(text: str) -> Pieces:
@@ -70,6 +78,20 @@ def _reference(inner: str) -> Reference:
     if not _NAME(name) or not all(path):
         raise ValueError(f"{{{inner}}} is not a reference; write {{parameter}} or {{source.field.0.id}}")
     return Reference(name, tuple(path))
+
+
+def resolve(text: str, sources: frozenset[str]) -> Resolved:
+    """`parse_references`, where what names no source is a parameter."""
+    return tuple(
+        Param(each.name) if isinstance(each, Reference) and each.name not in sources else each
+        for each in parse_references(text)
+    )
+
+
+def constant_of(pieces: Resolved) -> str | None:
+    """The text, where it refers to nothing."""
+    texts = [each for each in pieces if isinstance(each, str)]
+    return "".join(texts) if len(texts) == len(pieces) else None
 
 
 def references_in(value: Any) -> list[tuple[Place, Reference]]:
