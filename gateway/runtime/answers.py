@@ -4,10 +4,13 @@ import random
 from collections.abc import Callable
 from math import inf
 
+from gateway.decide.aggregate.settings import AggregateSettings
 from gateway.decide.balance.split import Split
 from gateway.decide.route.rewrite import Redirect, Rewrite
 from gateway.executors.registry import Executors
 from gateway.observe.registry import Registry
+from gateway.pipeline.aggregate import Aggregate
+from gateway.pipeline.aggregate_counts import AggregateCounts
 from gateway.pipeline.edits import editor
 from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.forward import Plan
@@ -90,8 +93,22 @@ class Answers:
             return Handler(load_handler(answer.call.run), executor, answer.call.timeout_s)
         if isinstance(answer, AppSettings):
             return self._apps.make(route, answer)
+        if isinstance(answer, AggregateSettings):
+            return self._aggregate(route, answer)
         assert isinstance(answer, RedirectSettings)
         return RedirectAnswer(Redirect(answer), answer.status, editor(route.response_headers))
+
+    def _aggregate(self, route: RouteSettings, answer: AggregateSettings) -> Aggregate:
+        return Aggregate(
+            answer,
+            upstreams=self._upstreams,
+            counts=AggregateCounts(route.name, self._registry),
+            request_edit=editor(route.request_headers),
+            response_edit=editor(route.response_headers),
+            elsewhere=self._executors.get(""),
+            loop=self._fetcher.loop,
+            now=self._now,
+        )
 
     def _plan(self, route: RouteSettings, answer: ForwardSettings) -> Plan:
         return Plan(
