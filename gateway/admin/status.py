@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.admin.state import AdminState
 from gateway.admin.totals import Distribution, Labels, Reading
 from gateway.decide.route.settings import MatchSettings
+from gateway.executors.settings import ExecutorSettings
 from gateway.observe.memory import Slot
 from gateway.observe.metrics import BUCKETS, FAMILIES
 from gateway.pipeline.settings import (
@@ -44,6 +45,7 @@ def status(state: AdminState, reading: Reading, now: float, now_wall: float) -> 
         "listeners": _listeners(settings.listen, reading),
         "routes": _routes(settings.routes, reading),
         "upstreams": _upstreams(settings.upstreams, reading),
+        "executors": _executors(settings.executors, reading),
     }
 
 
@@ -85,6 +87,9 @@ def _total(slots: Iterable[Slot], reading: Reading) -> Json:
         "generated": {
             reason: int(n)
             for (reason,), n in sorted(_by(reading, "gateway_responses_generated_total", "reason").items())
+        },
+        "loop_blocked": {
+            code: int(n) for (code,), n in sorted(_by(reading, "gateway_event_loop_blocked_total", "code").items())
         },
         "duration": {"bounds_s": BUCKETS, "counts": [int(n) for n in buckets]},
     }
@@ -182,6 +187,31 @@ def _upstreams(upstreams: Sequence[UpstreamSettings], reading: Reading) -> list[
             }
         )
     return document
+
+
+def _executors(executors: Sequence[ExecutorSettings], reading: Reading) -> list[Json]:
+    """Of all workers together; `limit` is the threads or processes of one worker."""
+    workers = _by(reading, "gateway_executor_workers", "executor", "state")
+    outcomes = _by(reading, "gateway_executor_tasks_total", "executor", "outcome")
+    waiting = _by(reading, "gateway_executor_queue_depth", "executor")
+    queues = _by(reading, "gateway_executor_queue_limit", "executor")
+    waits = dict(reading.distributions("gateway_executor_wait_seconds"))
+    runs = dict(reading.distributions("gateway_executor_task_duration_seconds"))
+    return [
+        {
+            "name": each.name,
+            "kind": "processes" if each.processes else "threads",
+            "limit": each.processes or each.threads,
+            **{state: int(workers[each.name, state]) for state in ("busy", "idle", "abandoned")},
+            "waiting": int(waiting[each.name,]),
+            "queue": int(queues[each.name,]),
+            "calls": {outcome: int(n) for (name, outcome), n in sorted(outcomes.items()) if name == each.name},
+            "wait_p99_ms": _quantile_ms(waits.get((each.name,)), 0.99),
+            "p50_ms": _quantile_ms(runs.get((each.name,)), 0.5),
+            "p99_ms": _quantile_ms(runs.get((each.name,)), 0.99),
+        }
+        for each in executors
+    ]
 
 
 def _targets(reading: Reading) -> dict[str, dict[str, Json]]:

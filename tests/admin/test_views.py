@@ -2,11 +2,13 @@
 
 import time
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from gateway.executors.settings import ExecutorSettings
 from gateway.observe.memory import WorkerState
 from gateway.observe.registry import Registry
 
@@ -182,6 +184,41 @@ async def test_status_of_upstreams(connect: Any, workers: list[Registry]) -> Non
     }
     assert (unused["address"], unused["requests"], unused["up"]) == ("10.0.0.2:80", 0, None)
     assert [target["address"] for target in names["targets"]] == ["10.1.1.1:80"]
+
+
+async def test_status_of_executors(connect: Any, facts: Any, workers: list[Registry]) -> None:
+    executors = (ExecutorSettings("default", threads=16), ExecutorSettings("pricing", processes=2))
+    facts.settings = replace(facts.settings, executors=executors)
+    for worker in workers:
+        cells = worker.cells
+        for state, n in (("busy", 2), ("idle", 1), ("abandoned", 3)):
+            cells[worker.gauge("gateway_executor_workers", executor="default", state=state)] = n
+        cells[worker.gauge("gateway_executor_queue_depth", executor="default")] = 4
+        cells[worker.gauge("gateway_executor_queue_limit", executor="default")] = 128
+        for outcome, n in (("ok", 10), ("rejected", 5)):
+            cells[worker.counter("gateway_executor_tasks_total", executor="default", outcome=outcome)] += n
+        worker.histogram("gateway_executor_task_duration_seconds", executor="default").observe(0.03)
+        cells[worker.counter("gateway_event_loop_blocked_total", code="shop:pay")] += 1
+        worker.flush(time.monotonic())
+    client = await connect()
+    async with client.get("/status") as answer:
+        status = await answer.json()
+    default, pricing = status["executors"]
+    assert 25 < default.pop("p50_ms") <= default.pop("p99_ms") <= 50
+    assert default == {
+        "name": "default",
+        "kind": "threads",
+        "limit": 16,
+        "busy": 4,
+        "idle": 2,
+        "abandoned": 6,
+        "waiting": 8,
+        "queue": 256,
+        "calls": {"ok": 20, "rejected": 10},
+        "wait_p99_ms": None,
+    }
+    assert (pricing["kind"], pricing["limit"], pricing["busy"], pricing["calls"]) == ("processes", 2, 0, {})
+    assert status["total"]["loop_blocked"] == {"shop:pay": 2}
 
 
 async def test_status_names_a_hung_worker(connect: Any, facts: Any) -> None:
