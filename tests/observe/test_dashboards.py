@@ -113,6 +113,9 @@ def test_promtool_accepts_the_files(command: tuple[str, ...]) -> None:
 GATEWAY = 'job="floodgate",instance="g"'
 ERRORS = f'gateway_upstream_errors_total{{{GATEWAY},upstream="u",target="t",reason="connect_refused"}}'
 ANSWERS = f'gateway_upstream_requests_total{{{GATEWAY},upstream="u",target="t",code="200"}}'
+CALLS = f'gateway_executor_tasks_total{{{GATEWAY},executor="e"'
+PLUGIN = f'{{{GATEWAY},plugin="p"}}'
+SOURCE = f'gateway_aggregate_sources_total{{{GATEWAY},route="r",source="s"'
 REQUESTS = f'gateway_http_requests_total{{{GATEWAY},route="r",method="GET",source="upstream"'
 
 
@@ -147,6 +150,44 @@ REQUESTS = f'gateway_http_requests_total{{{GATEWAY},route="r",method="GET",sourc
         ("UpstreamTargetFails", {ERRORS: "0+60x20", ANSWERS: "0+50x20"}, True),
         ("UpstreamTargetFails", {ERRORS: "0+60x20", ANSWERS: "0+70x20"}, False),
         ("UpstreamTargetFails", {ERRORS: "0+1x20"}, False),
+        ("ExecutorRefuses", {f'{CALLS},outcome="rejected"}}': "0+6x20"}, True),
+        ("ExecutorRefuses", {f'{CALLS},outcome="ok"}}': "0+6x20", f'{CALLS},outcome="rejected"}}': "4x20"}, False),
+        ("ExecutorTooLate", {f'{CALLS},outcome="ok"}}': "0+90x20", f'{CALLS},outcome="abandoned"}}': "0+10x20"}, True),
+        ("ExecutorTooLate", {f'{CALLS},outcome="ok"}}': "0+90x20", f'{CALLS},outcome="timeout"}}': "0+4x20"}, False),
+        (
+            "ExecutorCallsDoNotEnd",
+            {f'gateway_executor_workers{{{GATEWAY},executor="e",state="abandoned"}}': "0x4 2x16"},
+            True,
+        ),
+        (
+            "ExecutorCallsDoNotEnd",
+            {f'gateway_executor_workers{{{GATEWAY},executor="e",state="abandoned"}}': "2x16 0x4"},
+            False,
+        ),
+        ("EventLoopBlocked", {f'gateway_event_loop_blocked_total{{{GATEWAY},code="m:f"}}': "0+1x20"}, True),
+        ("EventLoopBlocked", {f'gateway_event_loop_blocked_total{{{GATEWAY},code="m:f"}}': "0x15 1x5"}, False),
+        (
+            "PluginFails",
+            {
+                f"gateway_plugin_errors_total{PLUGIN}": "0+6x20",
+                f"gateway_plugin_duration_seconds_count{PLUGIN}": "0+60x20",
+            },
+            True,
+        ),
+        (
+            "PluginFails",
+            {
+                f"gateway_plugin_errors_total{PLUGIN}": "0+1x20",
+                f"gateway_plugin_duration_seconds_count{PLUGIN}": "0+60x20",
+            },
+            False,
+        ),
+        (
+            "AggregateIncomplete",
+            {f'{SOURCE},outcome="ok"}}': "0+60x20", f'{SOURCE},outcome="upstream_timeout"}}': "0+6x20"},
+            True,
+        ),
+        ("AggregateIncomplete", {f'{SOURCE},outcome="ok"}}': "0+60x20"}, False),
         ("GatewayAccessLogDrops", {f"gateway_access_log_dropped_total{{{GATEWAY}}}": "5x17 9 9 9"}, True),
         ("GatewayAccessLogDrops", {f"gateway_access_log_dropped_total{{{GATEWAY}}}": "5x20"}, False),
     ],
