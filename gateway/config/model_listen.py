@@ -40,7 +40,7 @@ ADMIN_PAGES = ("healthz", "readyz", "metrics", "status", "config")
 LOG_FIELDS = (
     "ts request_id client_ip method scheme host path protocol route upstream target status upstream_status source "
     "reason bytes_in bytes_out duration_ms overhead_ms queue_ms executor_ms connect_ms ttfb_ms attempts user_agent "
-    "worker stream tls"
+    "worker plugins sources stream tls"
 ).split()
 
 

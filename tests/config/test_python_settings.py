@@ -129,3 +129,9 @@ routes:
     assert third.answer == AggregateSettings((SourceSettings("s", "a", "/"),), 30.0, shape={"all": "{s}"})
     assert isinstance(first.answer, AggregateSettings)
     assert type(first.answer.sources[1].body) is dict  # what a worker unpickles knows nothing of lines
+
+
+def test_what_python_and_aggregates_add_to_a_line_can_be_left_out(loaded: Load) -> None:
+    log = settings(loaded, MINIMAL + "access_log: {fields: {drop: [plugins, sources]}}").access_log
+    assert log is not None
+    assert log.drop == ("plugins", "sources")
