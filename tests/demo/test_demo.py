@@ -117,7 +117,7 @@ def sent(line: str, heads: Path) -> list[Answer]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_ends_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as demo:
-        assert len(demo.family) >= 5, "three services, a supervisor, a worker"
+        assert len(demo.family) >= 8, "four services, a supervisor, a worker, two processes that compute"
         demo.process.send_signal(number)
         assert demo.process.wait(20) == 0
         assert demo.all_gone()
@@ -152,6 +152,15 @@ def test_says_which_process_ended(tmp_path: Path) -> None:
         assert demo.process.wait(20) == 1
         assert "demo: quotes ended by itself (-9)" in demo.output
         assert demo.all_gone()
+
+
+def test_without_flask_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['flask'] = None; from gateway.cli import main; main(['demo'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "demo: it has a Flask application in it, and Flask is not installed: pip install 'floodgate[demo]'"
+    ]
 
 
 def test_a_wrong_option_is_the_users_fault() -> None:
