@@ -37,14 +37,14 @@ class Handler(TaskAnswer):
         call.source = "handler"
         await lane.collect()
         began = now()
+        deadline = min(lane.deadline, began + self._timeout_s)
         try:
-            deadline = min(lane.deadline, began + self._timeout_s)
             result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
             response = response_of(result)
         except (asyncio.CancelledError, GatewayError, FetchError):
             raise
         except Late:
-            _log.warning("request %s: %s took longer than %.3gs", call.request_id, self._code.label, now() - began)
+            _log.warning("request %s: %s took longer than %.2gs", call.request_id, self._code.label, deadline - began)
             raise GatewayError("handler_error", "the handler took too long", status=504) from None
         except WrongResult as error:
             _log.error("request %s: %s returned %s", call.request_id, self._code.label, error)
