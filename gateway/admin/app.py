@@ -74,7 +74,17 @@ class _Views:
             return web.Response(status=503, text="draining\n")
         if not any(slot.serves(now) for slot in self._state.slots):
             return web.Response(status=503, text="no worker serves\n")
-        return web.Response(text="ready\n")
+        return web.Response(text="ready\n" + "".join(f"degraded: {each}\n" for each in self._degraded()))
+
+    def _degraded(self) -> list[str]:
+        """What does less than it was made for. The answer stays 200: all other routes work as ever."""
+        executors = self._state.settings.executors
+        return [
+            f"executor {executors[place].name} (worker {slot.index})"
+            for slot in self._state.slots
+            if slot.alive()
+            for place in slot.degraded
+        ]
 
     async def status(self, _: web.Request) -> web.Response:
         return await self._read(self._status)

@@ -45,7 +45,7 @@ def status(state: AdminState, reading: Reading, now: float, now_wall: float) -> 
         "listeners": _listeners(settings.listen, reading),
         "routes": _routes(settings.routes, reading),
         "upstreams": _upstreams(settings.upstreams, reading),
-        "executors": _executors(settings.executors, reading),
+        "executors": _executors(settings.executors, state.slots, reading),
     }
 
 
@@ -189,8 +189,9 @@ def _upstreams(upstreams: Sequence[UpstreamSettings], reading: Reading) -> list[
     return document
 
 
-def _executors(executors: Sequence[ExecutorSettings], reading: Reading) -> list[Json]:
-    """Of all workers together; `limit` is the threads or processes of one worker."""
+def _executors(executors: Sequence[ExecutorSettings], slots: Iterable[Slot], reading: Reading) -> list[Json]:
+    """Of all workers together; `limit` is the threads or processes of one worker, `degraded` holds in one at least."""
+    degraded = {place for slot in slots if slot.alive() for place in slot.degraded}
     workers = _by(reading, "gateway_executor_workers", "executor", "state")
     outcomes = _by(reading, "gateway_executor_tasks_total", "executor", "outcome")
     waiting = _by(reading, "gateway_executor_queue_depth", "executor")
@@ -209,8 +210,9 @@ def _executors(executors: Sequence[ExecutorSettings], reading: Reading) -> list[
             "wait_p99_ms": _quantile_ms(waits.get((each.name,)), 0.99),
             "p50_ms": _quantile_ms(runs.get((each.name,)), 0.5),
             "p99_ms": _quantile_ms(runs.get((each.name,)), 0.99),
+            "degraded": place in degraded,
         }
-        for each in executors
+        for place, each in enumerate(executors)
     ]
 
 

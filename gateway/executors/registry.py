@@ -3,6 +3,7 @@
 import asyncio
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from gateway.executors.child import Step
@@ -23,14 +24,15 @@ class Executors:
         settings: Iterable[ExecutorSettings],
         metrics: Metrics,
         loop: AbstractEventLoop,
-        steps: Callable[[], list[Step]] = list,
+        steps: Callable[[str], list[Step]] = lambda name: [],
     ) -> None:
-        """metrics: the worker's registry, at whose flush gauges are set; steps: what each process runs at its start."""
+        """metrics: the worker's registry, at whose flush gauges are set; steps: what each process
+        of the executor of that name runs at its start."""
         self._executors: dict[str, Executor] = {}
         for each in settings:
             meter = Meter(metrics, each.name, each.queue)
             self._executors[each.name] = (
-                ProcessesExecutor(each, loop, meter, steps, PROCESS_NICENESS)
+                ProcessesExecutor(each, loop, meter, partial(steps, each.name), PROCESS_NICENESS)
                 if each.processes
                 else ThreadsExecutor(each, loop, meter, THREAD_NICENESS)
             )
@@ -50,9 +52,9 @@ class Executors:
             each.measure()
 
     @property
-    def degraded(self) -> bool:
-        """Whether one of them does less than it was made for."""
-        return any(each.trouble() for each in self._executors.values())
+    def degraded(self) -> list[int]:
+        """Those that do less than they were made for, by their places in the settings."""
+        return [place for place, each in enumerate(self._executors.values()) if each.trouble()]
 
     def close(self) -> None:
         """Take no more calls, and wait for none: a call that does not end keeps nobody from leaving."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
+from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from gateway.core.clock import monotonic
@@ -61,5 +63,16 @@ def _carried(error: BaseException) -> BaseException:
 
 def label_of(function: object) -> str:
     """`module:name` of a function."""
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{getattr(function, '__module__', None) or '?'}:{name}"
+    module = getattr(function, "__module__", None) or "?"
+    code = getattr(function, "__code__", None)
+    if isinstance(code, CodeType):
+        return name_of(module, code)
+    return f"{module}:{getattr(function, '__qualname__', None) or type(function).__qualname__}"
+
+
+def name_of(module: str, code: CodeType) -> str:
+    """`module:function`; `file.py:function` where the module is a file that was given a name of our own."""
+    path = Path(code.co_filename)
+    if path.stem not in (module.rpartition(".")[2], "__init__") and module.startswith(path.stem):
+        module = path.name
+    return f"{module}:{code.co_qualname}"

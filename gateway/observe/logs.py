@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import gateway
+from gateway.core import current
 from gateway.core.json import dumps
 
 _LINE_BYTES = 4096
@@ -73,7 +74,10 @@ class StderrHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-23T01:35:29.123Z info [worker 0] message`; control characters escaped."""
+    """`2026-11-23T01:35:29.123Z info [worker 0] message`; control characters escaped.
+
+    What is logged while a request is worked on says which, whoever logs it.
+    """
 
     def __init__(self, process: str, *, tracebacks: bool = False) -> None:
         super().__init__()
@@ -81,7 +85,10 @@ class TextFormatter(logging.Formatter):
         self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [_timestamp(record), record.levelname.lower(), f"[{self._process}]", record.getMessage()]
+        message, request = record.getMessage(), current.request_id.get()
+        if request and request not in message:
+            message = f"request {request}: {message}"
+        parts = [_timestamp(record), record.levelname.lower(), f"[{self._process}]", message]
         if error := _error(record):
             parts.append(f"({error})")
         line = _on_one_line(" ".join(parts))
@@ -90,7 +97,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: ts, level, process, logger, message and, where there was one, error."""
+    """One object a line: ts, level, process, logger, message and, where there was one, request_id and error."""
 
     def __init__(self, process: str, *, tracebacks: bool = False) -> None:
         super().__init__()
@@ -105,6 +112,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _encodable(record.getMessage()),
         }
+        if request := current.request_id.get():
+            fields["request_id"] = request
         if error := _error(record):
             fields["error"] = _encodable(error)
         if trace := _trace(record, ours=self._tracebacks):

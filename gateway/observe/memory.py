@@ -24,7 +24,9 @@ SLOT_BYTES = HEADER_BYTES + CELL_COUNT * 8 + DIRECTORY_BYTES
 HUNG_AFTER_S = 10.0
 """A worker whose heartbeat is older than this serves nobody."""
 
-_PID, _HEARTBEAT, _STATE, _CONNECTIONS, _BUFFERED, _DRAINING, _USED, _DIRECTORY = range(8)
+_PID, _HEARTBEAT, _STATE, _CONNECTIONS, _BUFFERED, _DRAINING, _USED, _DIRECTORY, _DEGRADED = range(9)
+_DEGRADED_BITS = 53
+"""A cell is a double: whole up to there."""
 
 Entry = tuple[int, int, str, tuple[str, ...]]
 """One series: its first cell, how many cells, the family's name, the label values in the family's order."""
@@ -105,6 +107,16 @@ class Slot:
         self._header[_DRAINING] = float(value)
 
     @property
+    def degraded(self) -> list[int]:
+        """Executors that do less than they were made for, by their places in the settings."""
+        bits = int(self._header[_DEGRADED])
+        return [place for place in range(_DEGRADED_BITS) if bits >> place & 1]
+
+    @degraded.setter
+    def degraded(self, places: list[int]) -> None:
+        self._header[_DEGRADED] = float(sum(1 << place for place in places if place < _DEGRADED_BITS))
+
+    @property
     def used(self) -> int:
         """How many cells were flushed so far."""
         return int(self._header[_USED])
@@ -129,6 +141,7 @@ class Slot:
         """Said by the supervisor when the worker ended: counters stay, what it held is gone."""
         self.state = WorkerState.DEAD
         self.pid = self.connections = self.buffered = 0
+        self.degraded = []
 
     def append_directory(self, lines: bytes) -> None:
         """Add `lines` and only then publish them, so that a reader or a successor never sees half a line."""

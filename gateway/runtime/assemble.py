@@ -20,6 +20,7 @@ from gateway.pipeline.route import Route, RouteStats
 from gateway.pipeline.settings import RouteSettings
 from gateway.runtime.answers import Answers
 from gateway.runtime.apps import Apps
+from gateway.runtime.executor_process import steps_of
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
@@ -67,7 +68,11 @@ class Gateway:
         return ServerConnection(self._listeners[index], peer)
 
     async def start(self) -> None:
-        """Do what has to be done before the first request: resolve names, start applications. Raises AppError."""
+        """Do what has to be done before the first request: start processes, resolve names, start applications.
+
+        Raises ProcessDied, AppError.
+        """
+        await self.executors.start()
         for upstream in self.upstreams.values():
             await upstream.start()
         await self._apps.start()
@@ -140,7 +145,7 @@ def assemble(
     }
     via = _via(settings)
     fetcher = Fetcher(upstreams, loop=loop, now=clock, via=via)
-    executors = Executors(settings.executors, registry, loop)
+    executors = Executors(settings.executors, registry, loop, steps_of(settings))
     apps = Apps(executors)
     answers = Answers(upstreams, executors=executors, apps=apps, registry=registry, fetcher=fetcher, via=via, now=clock)
     routes = [(each.match, _route(each, settings, answers, registry)) for each in settings.routes]

@@ -15,12 +15,15 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 
 import uvloop
 
 from gateway.config.settings import GatewaySettings
 from gateway.core.clock import monotonic
 from gateway.core.exchange import Exchange
+from gateway.executors.guard import LoopGuard
+from gateway.executors.process import ProcessDied
 from gateway.observe.access_log import AccessLog, compile_formatter
 from gateway.observe.lag import LagMeter
 from gateway.observe.logs import setup
@@ -77,6 +80,7 @@ class Worker:
         self._ticks = 0
         self._due = monotonic()
         self._lag = LagMeter(self._registry, start.slot)
+        self._guard: LoopGuard | None = None
         self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -97,6 +101,13 @@ class Worker:
         self._loop.add_reader(self._control, self._on_control)
         self._control.setblocking(False)
         self._control.send(Ready())
+
+    def watch(self, runner: FrameType) -> None:
+        """From here on, name the code that holds up the loop; `runner` is the frame that will run it."""
+        threshold_s = self._settings.loop_guard_s
+        if threshold_s is not None:
+            self._guard = LoopGuard(self._registry, threshold_s=threshold_s, every_s=TICK_S, below=runner)
+            self._guard.start()
 
     def _open_access_log(self) -> AccessLog | None:
         settings = self._settings.access_log
@@ -167,6 +178,8 @@ class Worker:
         slot.heartbeat = now
         slot.connections = self._count()
         slot.buffered = self._gateway.buffered.value
+        if self._guard is not None:
+            self._guard.beat(now)
         try:
             self._gateway.tick(now)
         finally:
@@ -174,6 +187,7 @@ class Worker:
             if self._ticks % FLUSH_TICKS == 0:
                 signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
                 self._registry.flush(now)
+                slot.degraded = self._gateway.executors.degraded
         if self._access_log is not None:
             self._access_log.hand_over()
 
@@ -214,6 +228,8 @@ class Worker:
 
     def close(self) -> None:
         """Cut what is open and publish the last counts."""
+        if self._guard is not None:
+            self._guard.close()
         self._gateway.close()
         for acceptor in self._acceptors:
             acceptor.close()
@@ -260,7 +276,7 @@ def run(control: Control) -> int:
         look_in(os.path.dirname(settings.path))
         worker = Worker(loop, control, start, settings)
         loop.run_until_complete(worker.start())
-    except (OSError, ValueError, CodeError) as error:
+    except (OSError, ValueError, CodeError, ProcessDied) as error:
         control.send(Failed(str(error)))
         return 1
     except Exception as error:
@@ -268,6 +284,7 @@ def run(control: Control) -> int:
         control.send(Failed(f"{type(error).__name__}: {error}"))
         return 1
     loop.add_signal_handler(signal.SIGUSR1, worker.reopen)
+    worker.watch(sys._getframe())
     loop.run_forever()
     worker.close()
     return 0

@@ -44,6 +44,21 @@ async def test_readyz_needs_one_worker_that_serves(connect: Any, facts: Any) -> 
     assert await ready() == (503, "no worker serves\n")
 
 
+async def test_readyz_names_what_is_degraded_and_stays_ready(connect: Any, facts: Any) -> None:
+    executors = (ExecutorSettings("default", threads=16), ExecutorSettings("fraud", threads=2))
+    facts.settings = replace(facts.settings, executors=executors)
+    facts.slots[1].degraded = [1]
+    client = await connect()
+    async with client.get("/readyz") as answer:
+        assert (answer.status, await answer.text()) == (200, "ready\ndegraded: executor fraud (worker 1)\n")
+    async with client.get("/status") as answer:
+        status = await answer.json()
+    assert {each["name"]: each["degraded"] for each in status["executors"]} == {"default": False, "fraud": True}
+    facts.slots[1].mark_dead()
+    async with client.get("/readyz") as answer:
+        assert await answer.text() == "ready\n"
+
+
 async def test_drain_drains_and_makes_it_unready(connect: Any, facts: Any) -> None:
     client = await connect()
     async with client.post("/drain") as answer:
@@ -216,6 +231,7 @@ async def test_status_of_executors(connect: Any, facts: Any, workers: list[Regis
         "queue": 256,
         "calls": {"ok": 20, "rejected": 10},
         "wait_p99_ms": None,
+        "degraded": False,
     }
     assert (pricing["kind"], pricing["limit"], pricing["busy"], pricing["calls"]) == ("processes", 2, 0, {})
     assert status["total"]["loop_blocked"] == {"shop:pay": 2}

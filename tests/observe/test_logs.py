@@ -1,7 +1,9 @@
 """The gateway's own log: one line an event, whatever the event says."""
 
+import contextvars
 import json
 import logging
+import math
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 import gateway
+from gateway.core import current
 from gateway.observe.logs import JsonFormatter, StderrHandler, TextFormatter
 
 SCRIPT = """
@@ -43,6 +46,23 @@ def test_text_lines_carry_the_worker_and_no_traceback() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info \[worker 2\] took 3 connections", took)
     assert broke.endswith("error [worker 2] it broke (KeyError: 'a key' at <string>:9)")
     assert forged.endswith(r"[worker 2] forged\n2026 info \x1b[31m\udc80")
+
+
+def test_lines_written_for_a_request_carry_its_id() -> None:
+    def lines(message: str) -> tuple[str, str | None]:
+        record = logging.LogRecord("shop", logging.INFO, "shop.py", 1, message, None, None)
+        return TextFormatter("0").format(record), json.loads(JsonFormatter("0").format(record)).get("request_id")
+
+    def of_request() -> tuple[str, str | None]:
+        current.enter("r-17", math.inf)
+        return lines("paid")
+
+    text, request_id = contextvars.copy_context().run(of_request)
+    assert text.endswith("info [worker 0] request r-17: paid")
+    assert request_id == "r-17"
+    text, request_id = lines("idle")
+    assert text.endswith("info [worker 0] idle")
+    assert request_id is None
 
 
 def test_json_lines() -> None:
