@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 LARGE: Final = 256 * 1024
-"""Bytes that are parsed on the loop of all answers to one request: about 1 ms. The rest is parsed elsewhere."""
+"""Bytes that are parsed on the loop of all answers to one request: up to 3 ms. The rest is parsed elsewhere."""
 EARLY_S: Final = 0.002
 """Timers of libuv count in whole milliseconds, from the beginning of the loop's turn."""
 

@@ -9,8 +9,6 @@ from gateway.decide.balance.split import Split
 from gateway.decide.route.rewrite import Redirect, Rewrite
 from gateway.executors.registry import Executors
 from gateway.observe.registry import Registry
-from gateway.pipeline.aggregate import Aggregate
-from gateway.pipeline.aggregate_counts import AggregateCounts
 from gateway.pipeline.edits import editor
 from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.forward import Plan
@@ -31,6 +29,7 @@ from gateway.pipeline.settings import (
     RespondSettings,
     RouteSettings,
 )
+from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.apps import Apps
 from gateway.upstreams.upstream import Upstream
 
@@ -44,6 +43,7 @@ class Answers:
         *,
         executors: Executors,
         apps: Apps,
+        aggregates: Aggregates,
         registry: Registry,
         fetcher: Fetcher,
         via: str,
@@ -52,6 +52,7 @@ class Answers:
         self._upstreams = upstreams
         self._executors = executors
         self._apps = apps
+        self._aggregates = aggregates
         self._registry = registry
         self._fetcher = fetcher
         self._via = via
@@ -94,21 +95,9 @@ class Answers:
         if isinstance(answer, AppSettings):
             return self._apps.make(route, answer)
         if isinstance(answer, AggregateSettings):
-            return self._aggregate(route, answer)
+            return self._aggregates.make(route, answer)
         assert isinstance(answer, RedirectSettings)
         return RedirectAnswer(Redirect(answer), answer.status, editor(route.response_headers))
-
-    def _aggregate(self, route: RouteSettings, answer: AggregateSettings) -> Aggregate:
-        return Aggregate(
-            answer,
-            upstreams=self._upstreams,
-            counts=AggregateCounts(route.name, self._registry),
-            request_edit=editor(route.request_headers),
-            response_edit=editor(route.response_headers),
-            elsewhere=self._executors.get(""),
-            loop=self._fetcher.loop,
-            now=self._now,
-        )
 
     def _plan(self, route: RouteSettings, answer: ForwardSettings) -> Plan:
         return Plan(

@@ -18,6 +18,7 @@ from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
 from gateway.pipeline.route import Route, RouteStats
 from gateway.pipeline.settings import RouteSettings
+from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.answers import Answers
 from gateway.runtime.apps import Apps
 from gateway.runtime.executor_process import steps_of
@@ -47,12 +48,14 @@ class Gateway:
         upstreams: dict[str, Upstream],
         executors: Executors,
         apps: Apps,
+        aggregates: Aggregates,
         deadlines: Deadlines,
         buffered: Buffered,
     ) -> None:
         self.upstreams = upstreams
         self.executors = executors
         self._apps = apps
+        self._aggregates = aggregates
         self.buffered = buffered
         self._listeners = listeners
         self._pipelines = pipelines
@@ -119,6 +122,7 @@ class Gateway:
                 connection.abort("draining")
         for upstream in self.upstreams.values():
             upstream.close()
+        self._aggregates.close()
         self.executors.close()
 
 
@@ -147,7 +151,17 @@ def assemble(
     fetcher = Fetcher(upstreams, loop=loop, now=clock, via=via)
     executors = Executors(settings.executors, registry, loop, steps_of(settings))
     apps = Apps(executors)
-    answers = Answers(upstreams, executors=executors, apps=apps, registry=registry, fetcher=fetcher, via=via, now=clock)
+    aggregates = Aggregates(upstreams, registry=registry, loop=loop, now=clock)
+    answers = Answers(
+        upstreams,
+        executors=executors,
+        apps=apps,
+        aggregates=aggregates,
+        registry=registry,
+        fetcher=fetcher,
+        via=via,
+        now=clock,
+    )
     routes = [(each.match, _route(each, settings, answers, registry)) for each in settings.routes]
     snapshot = Snapshot(
         table=RouteTable(routes),
@@ -175,6 +189,7 @@ def assemble(
         upstreams=upstreams,
         executors=executors,
         apps=apps,
+        aggregates=aggregates,
         deadlines=deadlines,
         buffered=buffered,
     )
