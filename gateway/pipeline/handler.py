@@ -37,6 +37,7 @@ class Handler(TaskAnswer):
         call.source = "handler"
         await lane.collect()
         began = now()
+        limit_s = min(self._timeout_s, lane.plan.timeout_s)
         deadline = min(lane.deadline, began + self._timeout_s)
         try:
             result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
@@ -44,7 +45,7 @@ class Handler(TaskAnswer):
         except (asyncio.CancelledError, GatewayError, FetchError):
             raise
         except Late:
-            _log.warning("request %s: %s took longer than %.2gs", call.request_id, self._code.label, deadline - began)
+            _log.warning("request %s: %s took longer than %gs", call.request_id, self._code.label, limit_s)
             raise GatewayError("handler_error", "the handler took too long", status=504) from None
         except WrongResult as error:
             _log.error("request %s: %s returned %s", call.request_id, self._code.label, error)

@@ -76,6 +76,7 @@ class Lane(Sink):
     __slots__ = (
         "_answered",
         "_body_end",
+        "_collected",
         "_held",
         "_parts",
         "_request",
@@ -96,6 +97,8 @@ class Lane(Sink):
         self._held = 0
         """Bytes of the parts, as counted against `limits.buffered`."""
         self._body_end = call.end
+        self._collected = call.end and not call.data
+        """Whether the users' Python may see the body: it is whole, and not too large for who asked for it."""
         self._answered = False
         """Whether the end of the answer was sent, maybe to a teller that holds it."""
         self._slow = False
@@ -194,7 +197,7 @@ class Lane(Sink):
             path=call.normal_path,
             query=call.query or "",
             headers=Headers.of_checked(headers + request_fields(head.fields)),
-            body=b"".join(self._parts) if self._body_end else None,
+            body=b"".join(self._parts) if self._collected else None,
             params={name: unquote(value) for name, value in call.match.params.items()},
             client_ip=call.client_ip,
             request_id=call.request_id,
@@ -205,11 +208,12 @@ class Lane(Sink):
     async def collect(self, limit: float = inf) -> bytes | None:
         """The whole body, also as `request.body`; None where it is more than `limit` bytes, and then left in place."""
         self.connection.continue_request()
-        while not self._body_end:
-            if self._held > limit or self.call.head.fields.length > limit:
-                return None
+        while not self._body_end and self._held <= limit and self.call.head.fields.length <= limit:
             self.connection.resume_reading()
             await self._wait()
+        if not self._body_end or self._held > limit:
+            return None
+        self._collected = True
         if len(self._parts) > 1:
             self._parts = [b"".join(self._parts)]
         body = self._parts[0] if self._parts else b""

@@ -110,7 +110,8 @@ class Plugin:
         except GatewayError as error:
             if error.reason.name == "bad_request":
                 raise
-            late = error.reason.name == "executor_timeout" and now() >= due
+            ours = due <= deadline and self._timeout_s <= self.executor.settings.timeout_s
+            late = ours and error.reason.name == "executor_timeout"
             raise self._failed(lane, _late() if late else error) from None
         except Late:
             raise self._failed(lane, _late()) from None

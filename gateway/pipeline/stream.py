@@ -22,7 +22,10 @@ TURN_BYTES: Final = 64 * 1024
 
 
 async def send(lane: Lane, response: Response, executor: Executor, label: str) -> None:
-    """Send the answer. Pieces of a plain iterator are made on `executor`; `label` is whose they are, for the log."""
+    """Send the answer. Pieces of a plain iterator are made on `executor`; `label` is whose they are, for the log.
+
+    Raises GatewayError handler_error.
+    """
     body = response.body
     if isinstance(body, bytes):
         lane.send_whole(response.status, response.headers, body)
@@ -32,6 +35,11 @@ async def send(lane: Lane, response: Response, executor: Executor, label: str) -
         lane.send_whole(response.status, response.headers, b"")
     elif isinstance(body, AsyncIterable):
         await _Stream(lane, response, label).run(body.__aiter__())
+    elif executor.kind == "processes":
+        _log.error(
+            "request %s: %s returned a plain iterator, which needs an executor of threads", lane.call.request_id, label
+        )
+        raise GatewayError("handler_error", "the handler failed; the gateway's log says more")
     else:
         await _Stream(lane, response, label).run(executor.stream(iter(body)))
 
