@@ -171,6 +171,7 @@ class Run(Sink):
             part = await aggregate.elsewhere.call(
                 digest, body, plan.transform, plan.paths, aggregate.plan.flat, deadline=self._due, exchange=self.call
             )
+            part.raw = part.raw or body
         except BadAnswer as error:
             reason = error.reason
         except GatewayError as error:

@@ -96,9 +96,12 @@ def parse(body: bytes, transform: Transform, taken_apart: bool) -> Part:
 
 
 def digest(body: bytes, transform: Transform, paths: tuple[Path, ...], flat: bool) -> LargePart:
-    """`parse` for an executor: a value with what is asked of it, all of it text. Raises BadAnswer."""
+    """`parse` for an executor: a value with what is asked of it, all of it text. Raises BadAnswer.
+
+    `raw` is empty where it is the body itself, which need not be carried back.
+    """
     part = parse(body, transform, bool(paths) or flat)
     leaves = {path: found for path in paths if (found := part.json_at(path)) is not None}
     members = part.members() if flat else None
     inner = None if members is None else {name: dumps(each) for name, each in members.items()}
-    return LargePart(part.raw, leaves, inner)
+    return LargePart(b"" if part.raw is body else part.raw, leaves, inner)
