@@ -20,9 +20,9 @@ def changes_of(request: Request, call: Call) -> Changes | None:
     query = request.query if request.query != (call.query or "") else None
     if (path is not None and not _PATH(path)) or (query is not None and not _QUERY(query)):
         raise GatewayError("plugin_error", "a plugin set a path or a query with characters that must be encoded")
-    body_changed = request.has_body and (not call.end or request.body != call.data)
+    body_changed = request.has_body and request.body != call.data
     if body_changed:
-        _replace_body(request, call)
+        call.data, call.end = request.body, True
     lines = None
     head = call.head
     came = [("Host", head.authority)] if head.authority else []
@@ -31,14 +31,6 @@ def changes_of(request: Request, call: Call) -> Changes | None:
     if path is None and query is None and lines is None:
         return None
     return Changes(path, query, lines)
-
-
-def _replace_body(request: Request, call: Call) -> None:
-    if not call.end:
-        raise GatewayError(
-            "plugin_error", "a plugin set the body of a request whose own is beyond the route's buffer.request"
-        )
-    call.data = request.body
 
 
 def _lines(request: Request, call: Call) -> str:

@@ -124,7 +124,12 @@ class Lane(Sink):
         try:
             if plan.asker is not None and await plan.asker.ask(self):
                 return
+            if self._request is not None and self._request.has_body and not self._collected:
+                raise GatewayError(
+                    "plugin_error", "a plugin set a body in place of one beyond the route's buffer.request"
+                )
             if isinstance(plan.answer, TaskAnswer):
+                self._take_body()
                 await plan.answer.run(self)
                 self._check_answered()
             else:
@@ -140,6 +145,13 @@ class Lane(Sink):
             self.fail(GatewayError("internal_error", "the gateway failed; its log says more"))
         finally:
             self._hold(-self._held)
+
+    def _take_body(self) -> None:
+        """Go on with the body that plugins left."""
+        request = self._request
+        if request is not None and request.has_body:
+            self._parts = [request.body] if request.body else []
+            self._hold(len(request.body) - self._held)
 
     def _hand_over(self, answer: Answer) -> None:
         """Begin an answer that needs no task, with what is here of the body and what plugins changed."""

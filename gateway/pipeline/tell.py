@@ -126,7 +126,7 @@ class Telling(Teller):
         """What is held, as plugins see it."""
         lines = [line.partition(": ") for line in self._lines.split("\r\n") if line]
         fields = [(name, value) for name, _, value in lines if name.lower() not in FRAMING]
-        whole = self._ended and self._lane.call.method != "HEAD"
+        whole = self._ended and not self._trailers and self._lane.call.method != "HEAD"
         return Response.of_checked(self._status, Headers.of_checked(fields), b"".join(self._parts) if whole else None)
 
     def _replace(self, error: GatewayError) -> Response:

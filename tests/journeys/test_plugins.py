@@ -141,6 +141,18 @@ class SlowPlain:
         time.sleep(float(request.args.get("s", "0.4")))
         response.headers["X-Done"] = "yes"
 
+def set_body(request): request.body = b"set"
+async def asgi(scope, receive, send):
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-path", scope["raw_path"])]})
+    await send({"type": "http.response.body", "body": body})
+def wsgi(environ, start_response):
+    start_response("200 OK", [("X-Path", environ["PATH_INFO"])])
+    return [environ["wsgi.input"].read()]
+
 def handle(request): return {"state": {k: v for k, v in request.state.items()}, "path": request.path,
                              "headers": request.headers.items(), "body": request.body.decode()}
 async def handle_fails(request): raise KeyError("the secret")
@@ -160,6 +172,10 @@ ROUTES: dict[str, tuple[str, str]] = {
     "bad-path": ("['shop.py:bad_path']", TO),
     "bad-query": ("['shop.py:bad_query']", TO),
     "handled": ("['shop.py:rewrite', 'shop.py:first', 'shop.py:replace_body']", "handler: 'shop.py:handle'"),
+    "app-asgi": ("['shop.py:rewrite', 'shop.py:replace_body']", "app: {asgi: 'shop.py:asgi'}"),
+    "app-wsgi": ("['shop.py:rewrite', 'shop.py:replace_body']", "app: {wsgi: 'shop.py:wsgi'}"),
+    "set-body": ("['shop.py:set_body']", f"{TO}, buffer: {{request: 1KiB}}"),
+    "set-body-asgi": ("['shop.py:set_body']", "app: {asgi: 'shop.py:asgi'}, buffer: {request: 1KiB}"),
     "answer": ("['shop.py:answer', 'shop.py:third']", TO),
     "answer-soon": ("['shop.py:answer_soon', 'shop.py:third']", TO),
     "fail": ("['shop.py:fail']", TO),
@@ -356,6 +372,15 @@ def test_what_plugins_change_reaches_the_handler(gateway: Gateway) -> None:
     assert "cookie" not in names
 
 
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_what_plugins_change_reaches_the_application(gateway: Gateway, kind: str) -> None:
+    answer = get(gateway, f"/app-{kind}/x", "POST", b"abc")
+    assert (answer.status, answer.body, answer.get("x-path")) == (200, b"ABC!", PATHS[kind])
+
+
+PATHS = {"asgi": "/other/%41", "wsgi": "/other/A"}
+
+
 # --- early answers ---------------------------------------------------------------------------------------------------
 
 
@@ -516,6 +541,12 @@ def test_a_plugin_that_needs_a_larger_body_says_what_to_raise(gateway: Gateway) 
     answer = get(gateway, "/need-body/x", "POST", bytes(2000))
     assert (answer.status, answer.reason) == (500, "plugin_error")
     assert "buffer.request" in log_of(gateway, answer)
+
+
+@pytest.mark.parametrize("path", ["/set-body/x", "/set-body-asgi/x"])
+def test_a_body_that_was_too_large_to_be_seen_cannot_be_replaced(gateway: Gateway, path: str) -> None:
+    for size, expected in ((0, 200), (1024, 200), (1025, 500), (300_000, 500)):
+        assert get(gateway, path, "POST", bytes(size)).status == expected, size
 
 
 # --- in another process ----------------------------------------------------------------------------------------------
