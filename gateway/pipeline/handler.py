@@ -79,5 +79,13 @@ def response_of(result: Any) -> Response:
     if isinstance(result, (str, bytes)) or hasattr(result, "__anext__") or hasattr(result, "__next__"):
         return Response(result)
     if isinstance(result, Fetched):
-        return Response.of_checked(result.status, result.headers, result.body)
+        return _passed_on(result)
     raise WrongResult(f"{type(result).__name__}: return a Response, dict or list (JSON), str, bytes, or None (204)")
+
+
+def _passed_on(fetched: Fetched) -> Response:
+    """What an upstream answered, without the fields that were for us alone (RFC 9110 section 7.6.1)."""
+    headers = fetched.headers.copy()
+    for name in (headers.get("connection") or "").split(","):
+        headers.pop(name.strip())
+    return Response.of_checked(fetched.status, headers, fetched.body)

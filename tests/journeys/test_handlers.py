@@ -153,6 +153,20 @@ class Unclosable:
     async def __anext__(self): raise StopAsyncIteration
 async def own_iterator(request): return Response(Unclosable())
 
+def in_process(request):
+    how = request.args.get("how")
+    if how == "pid": return {"pid": os.getpid(), "state": request.state, "body": request.body.decode()}
+    if how == "quote": return {"quote": Quote()}
+    if how == "local": return (lambda: 3)
+    if how == "error": raise KeyError("the secret")
+    if how == "json": return request.json()
+    if how == "generator": return (b"%d" % n for n in range(3))
+    if how == "pieces": return Response([b"a", b"b"], status=201)
+    if how == "wrong": return Quote()
+    if how == "dies": os._exit(3)
+    if how == "hangs": time.sleep(60)
+    if how == "log": log.warning("from a process")
+async def pid(request): return {"pid": os.getpid()}
 async def process_pieces(request): return Response(iter([b"a", b"b"]))
 '''
 
@@ -166,7 +180,7 @@ ROUTES = {
         for name in (
             "forgotten echo echo_plain fails fails_soon leaves leaves_plain cancels times_out waits opens ticking"
             " next_tick ticking_plain next_plain_tick endless endless_plain how_much hurried sized fails_at_first"
-            " wrong_pieces nothing events own_iterator process_pieces"
+            " wrong_pieces nothing events own_iterator process_pieces pid"
         ).split()
     },
 }
@@ -183,9 +197,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 executors:
   default: {{threads: 8}}
   narrow: {{threads: 1, queue: 1, timeout: 5s}}
+  apart: {{processes: 1, timeout: 1s}}
   brief: {{threads: 2, timeout: 200ms}}
 routes:
 {routes}
+  - {{name: in-process, match: /in-process, handler: {{run: "shop.py:in_process", executor: apart}}}}
   - {{name: blocks, match: /blocks, handler: {{run: "shop.py:blocks", executor: narrow}}}}
   - {{name: brief, match: /brief, handler: {{run: "shop.py:hangs", executor: brief}}}}
   - {{name: short, match: /short, handler: {{run: "shop.py:waits", timeout: 100ms}}}}
@@ -594,6 +610,56 @@ def test_pieces_that_do_not_come_within_the_routes_timeout_cut_the_connection(ga
     assert data.endswith(b"1\r\n0\r\n")
     ended(gateway, "/idle", reason="handler_error")
     assert "shop.py:ticking had no more within 0.2s" in gateway.errors
+
+
+# --- in another process ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "body"),
+    [("generator", 200, b"012"), ("pieces", 201, b"ab"), ("json", 400, None), ("none", 204, b"")],
+)
+def test_what_a_handler_in_a_process_returns_is_the_answer(
+    gateway: Gateway, how: str, status: int, body: bytes | None
+) -> None:
+    answer = get(gateway, f"/in-process?how={how}", "POST", b"{")
+    assert (answer.status, answer.reason) == (status, "bad_request" if body is None else None)
+    assert body is None or answer.body == body
+
+
+def test_a_handler_can_run_in_another_process(gateway: Gateway) -> None:
+    said = [json.loads(get(gateway, "/in-process?how=pid", "POST", b"sent").body) for _ in range(2)]
+    assert said[0] == said[1]
+    assert said[0]["body"] == "sent"
+    assert str(said[0]["pid"]) not in {str(gateway.pid)}
+    assert said[0]["pid"] != json.loads(get(gateway, "/pid").body)["pid"]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "said"),
+    [
+        ("error", "handler_error", "KeyError: 'the secret' at "),
+        ("quote", "handler_error", "Type is not JSON serializable: Quote"),
+        ("wrong", "handler_error", "returned Quote: return a Response"),
+        ("local", "handler_error", "pickle"),
+        ("dies", "handler_error", "ended in the middle of the call (exit code 3)"),
+        ("hangs", "executor_timeout", None),
+    ],
+)
+def test_a_failure_in_a_process_costs_its_own_request(
+    gateway: Gateway, how: str, reason: str, said: str | None
+) -> None:
+    answer = get(gateway, f"/in-process?how={how}")
+    assert answer.reason == reason
+    assert b"secret" not in answer.body
+    if said is not None:
+        assert said in log_of(gateway, answer)
+    until(lambda: get(gateway, "/in-process").status == 204)
+
+
+def test_what_a_process_logs_names_the_request(gateway: Gateway) -> None:
+    answer = get(gateway, "/in-process?how=log")
+    assert "from a process" in log_of(gateway, answer).splitlines()[0]
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
