@@ -1,23 +1,26 @@
 """An ASGI 3 application on the event loop: HTTP and WebSocket.
 
-The application runs in a task of its own beside that of the lane: it is told when its client leaves, not cancelled,
-and what it does behind its answer goes on.
+The application runs in a task of its own beside that of the lane: it is told when its client leaves, not cancelled
+in what it began, and what it does behind its answer goes on.
 """
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.errors import GatewayError
 from gateway.pipeline.apps.asgi_http import AsgiHttp
 from gateway.pipeline.apps.asgi_scope import Scope, http_scope, websocket_scope
 from gateway.pipeline.apps.asgi_websocket import AsgiWebSocket
-from gateway.pipeline.apps.handshake import handshake_of, offered
+from gateway.pipeline.apps.handshake import asks_for_websocket, offered, websocket_of
 from gateway.pipeline.apps.lifespan import App, Lifespan
 from gateway.pipeline.apps.mount import Mount
 from gateway.pipeline.apps.patience import Patience
 from gateway.pipeline.apps.turns import ClientLeft
 from gateway.pipeline.lane import Lane, TaskAnswer
+
+LEAVE_S: Final = 1.0
+"""A stream whose client left, and that neither sends nor listens and so does not hear of it, is cancelled then."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,9 +40,7 @@ class Asgi(TaskAnswer):
 
     async def run(self, lane: Lane) -> None:
         lane.call.source = "app"
-        fields = lane.call.head.fields
-        wants = (fields.upgrade or "").lower() == "websocket" and lane.call.method == "GET"
-        if wants and self._takes_websockets and lane.call.protocol == "HTTP/1.1":
+        if self._takes_websockets and asks_for_websocket(lane):
             await self._run_websocket(lane)
         else:
             await self._run_http(lane)
@@ -53,18 +54,22 @@ class Asgi(TaskAnswer):
         task = self._keep(self._call(scope, exchange, over, lane))
         try:
             await over
+        except asyncio.CancelledError:
+            if exchange.has_begun:
+                loop.call_later(LEAVE_S, task.cancel)
+            raise
         finally:
             patience.end()
 
     async def _run_websocket(self, lane: Lane) -> None:
-        handshake = handshake_of(lane)
-        if handshake is None:
+        websocket = websocket_of(lane)
+        if websocket is None:
             return
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
         scope = websocket_scope(lane, self._mount, self._lifespan.state, offered(lane))
         patience = Patience(loop, lane.plan.timeout_s, lambda: self._on_silence(over, task, lane))
-        socket = AsgiWebSocket(lane, handshake, over, patience)
+        socket = AsgiWebSocket(lane, websocket, over, patience)
         self._sockets.add(socket)
         task = self._keep(self._call(scope, socket, over, lane))
         try:

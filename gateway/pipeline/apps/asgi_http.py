@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.core.message import Headers
+from gateway.pipeline.apps.fairness import Fairness
 from gateway.pipeline.apps.patience import Patience
 from gateway.pipeline.apps.turns import ClientLeft, declared_length
 from gateway.pipeline.lane import Lane
@@ -20,6 +21,7 @@ class AsgiHttp:
         self._began = lane.plan.now()
         self._over = over
         self._patience = patience
+        self._fairness = Fairness()
         self._body_read = False
         self._status = 0
         self._headers = Headers()
@@ -27,6 +29,11 @@ class AsgiHttp:
         self._sent = 0
         self._started = False
         self._complete = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head of an answer was sent whose body is made piece by piece."""
+        return self._started
 
     @property
     def missing(self) -> str:
@@ -88,6 +95,7 @@ class AsgiHttp:
             self._start()
             self._patience.pause()
             await lane.send(body)
+            await self._fairness.sent(len(body))
             self._patience.renew()
             if not more:
                 lane.finish()

@@ -8,10 +8,8 @@ from gateway.pipeline.lane import Lane
 
 Scope = dict[str, Any]
 
-_HTTP: Final = {"version": "3.0", "spec_version": "2.3"}
-"""2.3 and not 2.4, so that frameworks keep listening for http.disconnect: an answer that is silent for long would not
-notice by sending that its client left."""
-_WEBSOCKET: Final = {"version": "3.0", "spec_version": "2.4"}
+_ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
+"""2.4: `send` raises OSError when the client is gone, so frameworks need not listen for that while they answer."""
 _WEBSOCKET_SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
@@ -19,7 +17,7 @@ def http_scope(lane: Lane, mount: Mount, state: dict[str, Any]) -> Scope:
     """Of a request."""
     return {
         "type": "http",
-        "asgi": dict(_HTTP),
+        "asgi": dict(_ASGI),
         "method": lane.request.method,
         "scheme": lane.call.scheme,
         **_common(lane, mount, state),
@@ -30,7 +28,7 @@ def websocket_scope(lane: Lane, mount: Mount, state: dict[str, Any], subprotocol
     """Of a WebSocket that waits to be accepted."""
     return {
         "type": "websocket",
-        "asgi": dict(_WEBSOCKET),
+        "asgi": dict(_ASGI),
         "scheme": _WEBSOCKET_SCHEMES.get(lane.call.scheme, "ws"),
         "subprotocols": subprotocols,
         "extensions": {"websocket.http.response": {}},

@@ -1,24 +1,22 @@
-"""One WebSocket with an ASGI application; `websockets` reads and writes the frames (its part without I/O).
+"""One WebSocket with an ASGI application: its `receive` and its `send`.
 
-Up to the accept it is an HTTP exchange of the lane; from there on it is the connection's sink. Not offered:
-permessage-deflate, with which a small frame can become a large message.
+Up to the accept it is an HTTP exchange of the lane; from there on it is the connection's sink.
 """
 
 import asyncio
 from collections import deque
-from typing import Any, Final
-
-from websockets.exceptions import ProtocolError
-from websockets.frames import Frame
-from websockets.protocol import State
+from collections.abc import Callable
+from typing import Final
 
 from gateway.core.message import Headers
 from gateway.pipeline.apps.asgi_http import AsgiHttp, Message, bytes_of, headers_of
-from gateway.pipeline.apps.handshake import Handshake
+from gateway.pipeline.apps.fairness import Fairness
+from gateway.pipeline.apps.handshake import accepting
 from gateway.pipeline.apps.patience import Patience
 from gateway.pipeline.apps.turns import ClientLeft
 from gateway.pipeline.lane import Lane
 from gateway.transport.sink import Sink
+from gateway.wire.websocket import ABNORMAL, AWAY, FAILED, NORMAL, WebSocket
 
 WAITING_BYTES: Final = 64 * 1024
 WAITING_MESSAGES: Final = 256
@@ -28,41 +26,34 @@ PING_S: Final = 20.0
 CLOSE_S: Final = 5.0
 """For a client to answer a closing handshake."""
 
-NORMAL, AWAY, NO_CODE, ABNORMAL, NOT_UTF8, FAILED = 1000, 1001, 1005, 1006, 1007, 1011
-"""Codes of RFC 6455 section 7.4.1."""
-
 
 class AsgiWebSocket(Sink):
     """The exchange. `over` is done when the connection is, and cancelled when the client left before the accept."""
 
-    def __init__(self, lane: Lane, handshake: Handshake, over: asyncio.Future[None], patience: Patience) -> None:
+    def __init__(self, lane: Lane, websocket: WebSocket, over: asyncio.Future[None], patience: Patience) -> None:
         self._lane = lane
         self._connection = lane.connection
-        self._handshake = handshake
-        self._frames = handshake.protocol
+        self._websocket = websocket
         self._over = over
         self._patience = patience
         self._refusal = AsgiHttp(lane, over, patience)
         """Where the application answers the request with HTTP instead."""
-        self._accepted = False
+        self._fairness = Fairness()
         self._began = lane.plan.now()
+        self._accepted = False
         self._told_close = False
-        self._is_deaf = False
-        """What the client says is of no use any more."""
+        """The application has closed it, or refused it."""
         self._inbox: deque[tuple[int, Message]] = deque([(0, {"type": "websocket.connect"})])
         """(bytes, message)"""
-        self._held = 0
+        self._held = self._unfinished = 0
+        """Bytes of the inbox, and of a message that has more to come; counted against `limits.buffered`."""
         self._farewell: Message | None = None
         """What `receive` says from the end on."""
         self._news = asyncio.Event()
         self._can_write = asyncio.Event()
         self._can_write.set()
-        self._begun = bytearray()
-        """The fragments so far of a message that has more to come."""
-        self._unfinished = 0
-        self._is_text = False
-        self._heard = False
-        self._asked = False
+        self._heard = self._asked = False
+        """Since the last look: bytes came; and whether it was asked before."""
         self._timer: asyncio.TimerHandle | None = None
 
     # --- the application ----------------------------------------------------------------------------------------
@@ -70,18 +61,18 @@ class AsgiWebSocket(Sink):
     async def receive(self) -> Message:
         """websocket.connect, then messages as they come, then websocket.disconnect again and again."""
         while not self._inbox:
-            if self._over.done():
+            if self._over.done() and self._farewell is None:
                 self._say_farewell(ABNORMAL, "")
             if self._farewell is not None:
                 return self._farewell
-            self._news.clear()
             if self._accepted:
+                self._news.clear()
                 await self._news.wait()
             else:
                 await asyncio.wait([self._over])
         size, message = self._inbox.popleft()
         self._hold(-size)
-        if not self._is_full:
+        if self._accepted and not self._is_full:
             self._connection.resume_reading()
         return message
 
@@ -92,13 +83,14 @@ class AsgiWebSocket(Sink):
             raise RuntimeError(f"{kind} was sent behind the end of the WebSocket")
         if not self._accepted:
             await self._answer_handshake(kind, message)
-        elif self._farewell is not None or self._frames.close_sent is not None:
+        elif not self._websocket.is_open:
             raise ClientLeft("the WebSocket is closed")
         elif kind == "websocket.send":
             await self._send_message(message)
         elif kind == "websocket.close":
-            self._told_close = self._is_deaf = True
             self._begin_close(message.get("code") or NORMAL, message.get("reason") or "")
+            self._told_close = True
+            self._websocket.deafen()
         else:
             raise RuntimeError(f"{kind} was sent where websocket.send or websocket.close is due")
 
@@ -118,91 +110,61 @@ class AsgiWebSocket(Sink):
             raise RuntimeError(f"{kind} was sent where websocket.accept or websocket.close is due")
 
     def _accept(self, headers: Headers, subprotocol: str | None) -> None:
-        chosen = Headers([("Sec-WebSocket-Protocol", subprotocol)]) if subprotocol is not None else None
+        connection, call = self._connection, self._lane.call
+        head = accepting(self._lane, self._websocket, headers, subprotocol)
         self._accepted = True
         self._patience.end()
-        connection, call = self._connection, self._lane.call
         call.stream = "websocket"
         if connection.is_slow:
             self._can_write.clear()
         connection.sink = self
-        chosen_name = None if chosen is None else chosen["sec-websocket-protocol"]
-        early = connection.become_tunnel(self._handshake.head(headers, chosen_name, call.request_id))
-        self._timer = asyncio.get_running_loop().call_later(PING_S, self._look)
+        early = connection.become_tunnel(head)
+        self._set_timer(PING_S, self._look)
         if early:
             self.on_request_data(early, False)
 
     async def _send_message(self, message: Message) -> None:
         text, data = message.get("text"), message.get("bytes")
-        if text is not None:
-            self._frames.send_text(text.encode())
-        elif data is not None:
-            self._frames.send_binary(bytes_of(data))
-        else:
+        if text is None and data is None:
             raise ValueError("websocket.send has neither text nor bytes")
+        whole = str(text) if text is not None else bytes_of(data)
+        self._websocket.send(whole)
         self._flush()
         await self._can_write.wait()
+        await self._fairness.sent(len(whole))
 
     @property
     def missing(self) -> str:
         """For the message about an application that ended too soon; empty where it did not."""
-        if self._accepted or self._told_close:
-            return ""
-        return self._refusal.missing
+        return "" if self._accepted or self._told_close else self._refusal.missing
 
     def ended(self, failure: str) -> None:
         """The application returned: what it left open is closed."""
-        if self._accepted and self._farewell is None:
+        if self._accepted:
             self._begin_close(FAILED if failure else NORMAL, "")
 
     def close_away(self) -> None:
         """Tell the client that this server goes away; the application hears of it when the client has answered."""
-        if self._accepted and self._farewell is None:
+        if self._accepted:
             self._begin_close(AWAY, "")
 
     # --- the client ---------------------------------------------------------------------------------------------
 
     def on_request_data(self, data: bytes, end: bool) -> None:
-        self._heard = True
-        self._asked = False
-        self._frames.receive_data(data)
-        for event in self._frames.events_received():
-            if isinstance(event, Frame):
-                self._on_frame(event)
+        self._heard, self._asked = True, False
+        for message in self._websocket.feed(data):
+            kind = "text" if isinstance(message, str) else "bytes"
+            self._hold(len(message))
+            self._inbox.append((len(message), {"type": "websocket.receive", kind: message}))
+            self._news.set()
         self._count_unfinished()
         self._flush()
-        if self._is_full:
+        if self._is_full and self._websocket.is_open:
             self._connection.pause_reading()
-
-    def _on_frame(self, frame: Frame) -> None:
-        kind = int(frame.opcode)
-        if kind > 2 or self._is_deaf:
-            return
-        if kind:
-            self._is_text = kind == 1
-        self._begun += frame.data
-        if not frame.fin:
-            return
-        data = bytes(self._begun)
-        self._begun.clear()
-        message: Message = {"type": "websocket.receive"}
-        if not self._is_text:
-            message["bytes"] = data
-        else:
-            try:
-                message["text"] = data.decode()
-            except UnicodeDecodeError:
-                self._is_deaf = True
-                if self._frames.close_sent is None:
-                    self._frames.fail(NOT_UTF8, "a text message is not UTF-8")
-                return
-        self._hold(len(data))
-        self._inbox.append((len(data), message))
-        self._news.set()
 
     def on_client_gone(self) -> None:
         self._lane.spent(self._lane.plan.now() - self._began)
-        self._frames.receive_eof()
+        self._websocket.eof()
         self._end()
 
     def on_client_slow(self) -> None:
@@ -217,61 +179,53 @@ class AsgiWebSocket(Sink):
     def _is_full(self) -> bool:
         return self._held > WAITING_BYTES or len(self._inbox) > WAITING_MESSAGES
 
-    def _count_unfinished(self) -> None:
-        """What is here of a message that has more to come is held, too."""
-        size = len(self._frames.reader.buffer) + len(self._begun)
-        self._connection.listener.buffered.add(size - self._unfinished)
-        self._unfinished = size
-
     def _hold(self, size: int) -> None:
         self._held += size
         self._connection.listener.buffered.add(size)
 
+    def _count_unfinished(self) -> None:
+        size = self._websocket.unfinished
+        self._connection.listener.buffered.add(size - self._unfinished)
+        self._unfinished = size
+
     def _flush(self) -> None:
         """Write what the protocol has to say; close where it says so."""
-        data = self._frames.data_to_send()
-        written = b"".join(data)
-        if written:
-            self._lane.call.bytes_out += len(written)
-            self._connection.write_tunnel(written)
-        if b"" in data:
+        data, ends = self._websocket.to_send()
+        if data:
+            self._lane.call.bytes_out += len(data)
+            self._connection.write_tunnel(data)
+        if ends:
             self._finish()
 
     def _begin_close(self, code: int, reason: str) -> None:
-        """Start the closing handshake; the client has CLOSE_S for its part. Raises ValueError on a bad code."""
-        if self._frames.state is not State.OPEN:
-            return
-        try:
-            self._frames.send_close(code, reason)
-        except ProtocolError as error:
-            raise ValueError(f"{code} cannot close a WebSocket: {error}") from None
-        self._flush()
-        self._connection.resume_reading()
-        self._set_timer(CLOSE_S, self._give_up)
+        """Start the closing handshake, where nobody has; the client has CLOSE_S for its part. Raises ValueError."""
+        if self._websocket.is_open:
+            self._websocket.close(code, reason)
+            self._flush()
+            self._connection.resume_reading()
+            self._set_timer(CLOSE_S, self._finish)
 
     def _look(self) -> None:
-        """Every PING_S: is the client still there?"""
-        if not (self._heard or self._is_full):
-            if self._asked:
-                self._frames.fail(FAILED, "no answer to a ping")
-                self._flush()
-                return
-            self._asked = True
-            self._frames.send_ping(b"")
+        """Every PING_S: is the client still there? One that is not read from cannot say."""
+        if self._heard or self._is_full:
+            self._heard = False
+        elif self._asked:
+            self._websocket.fail(FAILED, "no answer to a ping")
             self._flush()
-        self._heard = False
+            return
+        else:
+            self._asked = True
+            self._websocket.ping()
+            self._flush()
         self._set_timer(PING_S, self._look)
 
-    def _set_timer(self, seconds: float, action: Any) -> None:
+    def _set_timer(self, seconds: float, action: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, action)
 
-    def _give_up(self) -> None:
-        """The client did not answer the closing handshake."""
-        self._finish()
-
     def _finish(self) -> None:
+        """Both sides have closed, or one does not wait for the other."""
         self._lane.spent(self._lane.plan.now() - self._began)
         self._connection.close_tunnel(linger=True)
         self._end()
@@ -281,18 +235,9 @@ class AsgiWebSocket(Sink):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        received = self._frames.close_rcvd
-        sent = self._frames.close_sent
-        if received is not None:
-            self._say_farewell(received.code, received.reason)
-        elif sent is not None:
-            self._say_farewell(sent.code, sent.reason)
-        else:
-            self._say_farewell(ABNORMAL, "")
-        self._hold(-self._held)
-        self._begun.clear()
-        self._connection.listener.buffered.add(-self._unfinished)
-        self._unfinished = 0
+        self._say_farewell(*self._websocket.ended_by)
+        self._connection.listener.buffered.add(-self._held - self._unfinished)
+        self._held = self._unfinished = 0
         self._inbox = deque((0, message) for _, message in self._inbox)
         self._can_write.set()
         if not self._over.done():
@@ -304,4 +249,4 @@ class AsgiWebSocket(Sink):
         self._news.set()
 
     def __repr__(self) -> str:
-        return f"<AsgiWebSocket {self._lane.call.request_id} {self._frames.state.name.lower()}>"
+        return f"<AsgiWebSocket {self._lane.call.request_id} {self._websocket}>"

@@ -10,6 +10,7 @@ from gateway.core.errors import GatewayError
 from gateway.executors.executor import Executor
 from gateway.executors.work import Work
 from gateway.pipeline.apps.environ import environ_of
+from gateway.pipeline.apps.fairness import Fairness
 from gateway.pipeline.apps.mount import Mount
 from gateway.pipeline.apps.turns import App, Turns, declared_length
 from gateway.pipeline.lane import Lane, TaskAnswer
@@ -62,6 +63,7 @@ class _Exchange:
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(wsgi.app, environ_of(lane, wsgi.mount, wsgi.label), wsgi.label, self._wake)
         self._sender: asyncio.Task[None] | None = None
+        self._fairness = Fairness()
         self._made = asyncio.Event()
         self._taken = asyncio.Event()
 
@@ -129,6 +131,7 @@ class _Exchange:
                 data = turns.take()
                 if data:
                     await lane.send(data)
+                    await self._fairness.sent(len(data))
                     turns.taken(len(data))
                     self._taken.set()
                 elif finished:
