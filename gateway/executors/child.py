@@ -11,43 +11,10 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from gateway.core import current
-from gateway.executors.frames import receive_frame, send_frame
+from gateway.executors.frames import RemoteError, Setup, receive_frame, send_frame
 from gateway.executors.work import label_of
-
-Step = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function (pickled by its name) and its arguments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """The first message: how the process becomes what its executor needs."""
-
-    path: list[str]
-    """`sys.path`, so that the same modules are found."""
-    niceness: int
-    """Added to that of the worker."""
-    steps: bytes
-    """Pickled list of Step, run in order; they are read once the path is set."""
-
-
-class RemoteError(Exception):
-    """An error in a process that could not be brought over as what it is."""
-
-
-class RemoteTraceback(Exception):
-    """The traceback of an error in a process, as text: the `__cause__` of the error here."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"\n{self.text}"
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ class Executor(ABC):
         now = monotonic()
         if self._threads.withdraw(work):
             self._meter.gave_up(now - asked_at)
-        elif self._give_up(work):
+        elif not work.future.done() and self._give_up(work):
             self._meter.ended(self._LATE, asked_at, work.begun_at, now)
         else:
             return

@@ -128,8 +128,13 @@ def culprit(frame: FrameType, below: FrameType | None = None) -> FrameType | Non
         if not above.f_globals.get("__name__", "").startswith(_LOOP_MODULES):
             frames.append(above)
         above = above.f_back
-    for others in ((*_STANDARD, *_INSTALLED, _GATEWAY), (*_STANDARD, _GATEWAY), _STANDARD, ()):
-        for each in frames:
-            if not each.f_code.co_filename.startswith(others):
-                return each
-    return None
+    return min(frames, key=lambda each: _distance(each.f_code.co_filename), default=None)
+
+
+def _distance(path: str) -> int:
+    """How far the users are from being able to mend a file. Installed packages lie below the standard library."""
+    if path.startswith(_GATEWAY):
+        return 2
+    if path.startswith(_INSTALLED):
+        return 1
+    return 3 if path.startswith(_STANDARD) else 0

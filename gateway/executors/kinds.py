@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 from gateway.core.exchange import Exchange
-from gateway.executors.child import Step
 from gateway.executors.executor import Executor
+from gateway.executors.frames import Step
 from gateway.executors.meter import Meter
 from gateway.executors.processes import Call, Processes
 from gateway.executors.settings import ExecutorSettings

@@ -10,8 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.core.interpreter import command, environment
-from gateway.executors.child import Setup
-from gateway.executors.frames import receive_frame, send_frame
+from gateway.executors.frames import Setup, receive_frame, send_frame
 
 CHILD: Final = "gateway.executors.child"
 START_S: Final = 60.0

@@ -13,12 +13,14 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from gateway.core import current
-from gateway.executors.child import RemoteTraceback, Setup, Step
+from gateway.executors.frames import RemoteTraceback, Setup, Step
 from gateway.executors.process import Process, ProcessDied
 from gateway.executors.work import label_of
 
 BACKOFF_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
 """Before a start when so many before it failed in a row; the last is for all further ones."""
+HOPELESS: Final = 3
+"""Failed starts in a row after which calls no longer wait for one that succeeds."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -69,17 +71,25 @@ class Processes:
             data = pickle.dumps((call.function, call.arguments, current.request_id.get(), current.deadline.get()))
         except Exception as error:
             raise TypeError(f"{label_of(call.function)} cannot be called in another process: {error}") from error
-        process = self._take(call)
         try:
-            reply = process.ask(data)
-        except (EOFError, OSError):
-            how = process.end()
-            raise ProcessDied(
-                f"the process of the executor {self.name} ended in the middle of the call ({how})"
-            ) from None
+            reply = self._ask(call, data)
         finally:
-            self._give_back(call, process)
+            with self._changed:
+                call.over = True
         return _result(reply)
+
+    def _ask(self, call: Call, data: bytes) -> bytes:
+        while True:
+            process = self._take(call)
+            try:
+                return process.ask(data)
+            except (BrokenPipeError, ConnectionResetError):
+                continue  # it ended without having read all of the call, which so never began
+            except (EOFError, OSError):
+                what = f"the process of the executor {self.name} ended in the middle of the call ({process.end()})"
+                raise ProcessDied(what) from None
+            finally:
+                self._give_back(call, process)
 
     def _take(self, call: Call) -> "Process":
         with self._changed:
@@ -91,16 +101,15 @@ class Processes:
                         self._busy += 1
                         return process
                     self._replace(process)
-                elif self.failure and not self._busy:
+                elif self._failed_starts >= HOPELESS and not self._busy:
                     break
                 else:
                     self._changed.wait()
-            call.over = True
         raise ProcessDied(f"no process of the executor {self.name} was ready: {self.failure or 'they are starting'}")
 
     def _give_back(self, call: Call, process: "Process") -> None:
         with self._changed:
-            call.over = True
+            call.process = None
             self._busy -= 1
             if process.lives() and not call.killed and not self._closed:
                 self._ready.append(process)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
-from gateway.executors.child import Step
 from gateway.executors.executor import Executor
+from gateway.executors.frames import Step
 from gateway.executors.kinds import ProcessesExecutor, ThreadsExecutor
 from gateway.executors.meter import Meter, Metrics
 from gateway.executors.settings import DEFAULT, ExecutorSettings
