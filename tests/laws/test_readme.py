@@ -70,7 +70,7 @@ def test_files_and_tests_of_the_map_exist() -> None:
 
 def test_functions_of_the_map_exist() -> None:
     classes = [
-        (node.name, {each.name for each in node.body if isinstance(each, ast.FunctionDef)})
+        (node.name, {each.name for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)})
         for path in files("gateway", ends=".py")
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
