@@ -314,7 +314,8 @@ class Run(Sink):
         """The first failure in the chain that made a source fail."""
         by_name = {source.name: source for source in self._aggregate.plan.sources}
         while self._outcomes[plan.name].reason == DEPENDENCY:
-            plan = next(by_name[name] for name in plan.waits_for if name not in self._scope.parts)
+            failed = [name for name in plan.waits_for if name in self._outcomes and name not in self._scope.parts]
+            plan = by_name[failed[0]]
         return plan
 
     def _withdraw(self) -> None:

@@ -165,6 +165,19 @@ class ByteWire(asyncio.Transport):
         return taken
 
 
+class _Timer:
+    """A callback at a time of the manual clock."""
+
+    def __init__(self, when: float, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.when = when
+        self.callback = callback
+        self.arguments = arguments
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class _Loop:
     """The part of a loop that the data plane uses, with byte wires for sockets."""
 
@@ -174,10 +187,24 @@ class _Loop:
         self.create_task = self._loop.create_task
         self.calls = 0
         """Callbacks that were scheduled so far."""
+        self.timers: list[_Timer] = []
 
     def call_soon(self, callback: Callable[..., Any], *arguments: Any) -> asyncio.Handle:
         self.calls += 1
         return self._loop.call_soon(callback, *arguments)
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *arguments: Any) -> "_Timer":
+        timer = _Timer(self._wired.now + delay, callback, arguments)
+        self.timers.append(timer)
+        return timer
+
+    def fire(self) -> None:
+        """Call what is due."""
+        due = [timer for timer in self.timers if timer.when <= self._wired.now]
+        self.timers = [timer for timer in self.timers if timer not in due]
+        for timer in due:
+            if not timer.cancelled:
+                timer.callback(*timer.arguments)
 
     async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
         if not self._wired.addresses:
@@ -242,6 +269,7 @@ class Wired:
         end = self.now + seconds
         while self.now < end:
             self.now = min(self.now + 0.05, end)
+            self._loop.fire()
             self.gateway.tick(self.now)
             await asyncio.sleep(0)
         self.now += 0.1  # a deadline fires up to a slot late
