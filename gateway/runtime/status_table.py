@@ -43,6 +43,20 @@ _TARGETS: Sequence[Column] = (
     ("in flight", lambda row: row["in_flight"]),
     ("idle", lambda row: row["connections"]["idle"]),
 )
+_EXECUTORS: Sequence[Column] = (
+    ("executor", lambda row: row["name"]),
+    ("made of", lambda row: f"{row['limit']} {row['kind']}"),
+    ("degraded", lambda row: "yes" if row["degraded"] else "no"),
+    ("busy", lambda row: row["busy"]),
+    ("idle", lambda row: row["idle"]),
+    ("abandoned", lambda row: row["abandoned"]),
+    ("waiting", lambda row: row["waiting"]),
+    ("ok", lambda row: row["calls"].get("ok", 0)),
+    ("refused", lambda row: row["calls"].get("rejected", 0)),
+    ("too late", lambda row: row["calls"].get("timeout", 0) + row["calls"].get("abandoned", 0)),
+    ("raised", lambda row: row["calls"].get("error", 0)),
+    ("p99 ms", lambda row: row["p99_ms"]),
+)
 
 
 def print_status(status: Document, console: Console | None = None) -> None:
@@ -64,6 +78,7 @@ def print_status(status: Document, console: Console | None = None) -> None:
         (_LISTENERS, status["listeners"]),
         (_ROUTES, status["routes"]),
         (_TARGETS, targets),
+        (_EXECUTORS, status["executors"]),
     ):
         if rows:
             console.print(_table(columns, rows))

@@ -37,6 +37,20 @@ STATUS = {
             ],
         }
     ],
+    "executors": [
+        {
+            "name": "pricing",
+            "kind": "processes",
+            "limit": 2,
+            "busy": 1,
+            "idle": 0,
+            "abandoned": 0,
+            "waiting": 3,
+            "calls": {"ok": 7, "rejected": 4, "timeout": 5, "abandoned": 0, "error": 6},
+            "p99_ms": 8.5,
+            "degraded": True,
+        }
+    ],
 }
 
 
@@ -79,6 +93,7 @@ def test_status_is_readable_and_whole(admin: str) -> None:
     said(shown, 0, "floodgate 1.2.3: serving for 2 h, 12 requests (1 errors)")
     lines = [line.split() for line in shown.output.splitlines()]
     assert ["orders", "[::1]:9", "-", "no", "5", "1", "0", "4"] in lines
+    assert "pricing 2 processes yes 1 0 0 3 7 4 5 6 8.5".split() in lines
     raw = CliRunner().invoke(status, ["--admin", admin, "--token", "sesame", "--json"])
     assert json.loads(raw.output) == STATUS
 
