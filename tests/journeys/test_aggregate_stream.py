@@ -28,6 +28,10 @@ routes:
         first: {to: u, path: /first}
         second: {to: u, path: "/second/{first.id}"}
         third: {to: u, path: /third, fallback: {old: true}}
+  - name: asked
+    match: GET /asked
+    plugins: [{run: "badge.py:Badge"}]
+    aggregate: {forward: [authorization], sources: {first: {to: u, path: /first}}}
   - name: late
     match: GET /late
     aggregate: {deadline: 300ms, sources: {first: {to: u, path: /first}, second: {to: u, path: /second}}}
@@ -36,6 +40,14 @@ routes:
     aggregate:
       deadline: 20s
       sources: {first: {to: u, path: /first}, second: {to: u, path: /second, required: true}}
+"""
+PLUGIN = """
+class Badge:
+    async def on_request(self, request):
+        request.headers["authorization"] = "Bearer of the plugin"
+
+    async def on_response(self, request, response):
+        response.headers["x-badge"] = "seen"
 """
 SSE = "Accept: text/event-stream"
 LINES = "Accept: application/x-ndjson"
@@ -54,7 +66,9 @@ def target(stage: Stage) -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def gateway(target: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with Gateway(CONFIG.replace("UPSTREAM", target.url), Path(tmp_path_factory.mktemp("gateway"))) as gateway:
+    directory = Path(tmp_path_factory.mktemp("gateway"))
+    (directory / "badge.py").write_text(PLUGIN)
+    with Gateway(CONFIG.replace("UPSTREAM", target.url), directory) as gateway:
         yield gateway
 
 
@@ -209,3 +223,11 @@ def test_an_old_client_gets_the_stream_until_the_connection_closes(gateway: Gate
     head, _, body = data.partition(b"\r\n\r\n")
     assert b"chunked" not in head
     assert json.loads(body.splitlines()[-1]) == {"complete": True}
+
+
+@pytest.mark.parametrize("accept", ["Accept: */*", SSE])
+def test_plugins_are_asked_first_and_told_of_the_answer(gateway: Gateway, target: Upstream, accept: str) -> None:
+    answer = get(gateway, "/asked", accept, "Authorization: Bearer of the client")
+    assert (answer.status, answer.get("x-badge")) == (200, "seen")
+    assert b'"id": 1' in answer.body
+    assert target.requests[-1].fields("authorization") == ["Bearer of the plugin"]

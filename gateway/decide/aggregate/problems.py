@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 from typing import Any, Final
 
+from gateway.decide.aggregate.combine import REPORT
 from gateway.decide.aggregate.graph import dependencies, find_cycle, references_of, texts_of
 from gateway.decide.aggregate.pick import pick_problem
 from gateway.decide.aggregate.references import Place, Reference, members, parse_references, references_in
@@ -157,6 +158,8 @@ def _shape_problems(settings: AggregateSettings, params: frozenset[str], names: 
     if not isinstance(shape, dict | list):
         return [(("shape",), "a shape is a mapping or a list")]
     found: Problems = [(("shape", *at), why) for at, why in _text_problems(shape, params, names)]
+    if isinstance(shape, dict) and REPORT in shape:
+        found.append((("shape", REPORT), f"{REPORT} is where the gateway says what is missing"))
     if not found and not any(each.name in names for _, each in references_in(shape)):
         found.append((("shape",), "the shape refers to no source"))
     return found

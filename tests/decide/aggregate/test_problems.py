@@ -74,6 +74,7 @@ def test_a_source_with_a_problem(settings: SourceSettings, place: tuple[Any, ...
         ({"shape": "x"}, ("shape",), "a mapping or a list"),
         ({"shape": {"x": ["{nobody}"]}}, ("shape", "x", 0), "nobody"),
         ({"shape": {"x": "{user}"}}, ("shape",), "refers to no source"),
+        ({"shape": {"x": "{a}", "_sources": 1}}, ("shape", "_sources"), "what is missing"),
         ({"forward": ("authorization", "host")}, ("forward", 1), "itself"),
         ({"forward": ("range",)}, ("forward", 0), "merged"),
     ],
