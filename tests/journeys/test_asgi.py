@@ -295,6 +295,14 @@ def test_an_application_hears_that_its_client_left(gateway: Gateway, client: htt
     assert "ClientLeft" not in gateway.errors, "to hear of it by sending is nothing to log"
 
 
+def test_an_application_that_takes_no_end_for_an_end_hurts_nobody(gateway: Gateway, client: httpx.Client) -> None:
+    with Raw(gateway.port) as raw:
+        raw.send(request(line=b"GET /plain/never-satisfied HTTP/1.1"))
+    assert logged(gateway, path="/plain/never-satisfied")["reason"] == "client_closed"
+    for _ in range(10):
+        assert client.get("/site/hello/x", timeout=1).status_code == 200
+
+
 def test_an_application_that_never_listens_ends_with_its_client(gateway: Gateway) -> None:
     with Raw(gateway.port) as raw:
         raw.send(request(line=b"GET /plain/floods HTTP/1.1"))

@@ -185,6 +185,7 @@ class _Loop:
         self._wired = wired
         self._loop = asyncio.get_running_loop()
         self.create_task = self._loop.create_task
+        self.create_future = self._loop.create_future
         self.calls = 0
         """Callbacks that were scheduled so far."""
         self.timers: list[_Timer] = []

@@ -20,7 +20,7 @@ from gateway.pipeline.apps.turns import ClientLeft
 from gateway.pipeline.lane import Lane, TaskAnswer
 
 LEAVE_S: Final = 1.0
-"""A stream whose client left, and that neither sends nor listens and so does not hear of it, is cancelled then."""
+"""For an application that streams to hear that its client left; after that it is cancelled."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +54,9 @@ class Asgi(TaskAnswer):
         task = self._keep(self._call(scope, exchange, over, lane))
         try:
             await over
-        except asyncio.CancelledError:
-            if exchange.has_begun:
-                loop.call_later(LEAVE_S, task.cancel)
-            raise
         finally:
             patience.end()
+            self._mind_end(exchange, task)
 
     async def _run_websocket(self, lane: Lane) -> None:
         websocket = websocket_of(lane)
@@ -77,6 +74,17 @@ class Asgi(TaskAnswer):
         finally:
             patience.end()
             self._sockets.discard(socket)
+            self._mind_end(socket, task)
+
+    def _mind_end(self, exchange: AsgiHttp | AsgiWebSocket, task: asyncio.Task[None]) -> None:
+        """Cancel the application where it neither sends nor listens and so does not hear that nobody is there."""
+
+        def look() -> None:
+            if exchange.is_unheard and not task.done():
+                task.cancel()
+
+        if exchange.is_unheard and not task.done():
+            asyncio.get_running_loop().call_later(LEAVE_S, look)
 
     def _on_silence(self, over: asyncio.Future[None], task: asyncio.Task[None], lane: Lane) -> None:
         task.cancel()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.message import Headers
 from gateway.pipeline.apps.fairness import Fairness
@@ -11,6 +11,8 @@ from gateway.pipeline.apps.turns import ClientLeft, declared_length
 from gateway.pipeline.lane import Lane
 
 Message = dict[str, Any]
+AGAIN_S: Final = 0.01
+"""An application that does not take the end for one, and asks again and again, must not have the loop alone."""
 
 
 class AsgiHttp:
@@ -28,12 +30,12 @@ class AsgiHttp:
         self._declared = -1
         self._sent = 0
         self._started = False
-        self._complete = False
+        self._complete = self._heard = False
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the head of an answer was sent whose body is made piece by piece."""
-        return self._started
+    def is_unheard(self) -> bool:
+        """Whether it still makes an answer of which nobody told it that nobody wants it."""
+        return self._started and not self._heard
 
     @property
     def missing(self) -> str:
@@ -53,7 +55,13 @@ class AsgiHttp:
                 return {"type": "http.request", "body": data, "more_body": not self._body_read}
         if not self._over.done():
             await asyncio.wait([self._over])
+        await self._hear()
         return {"type": "http.disconnect"}
+
+    async def _hear(self) -> None:
+        if self._heard:
+            await asyncio.sleep(AGAIN_S)
+        self._heard = True
 
     async def send(self, message: Message) -> None:
         """Raises ClientLeft when nobody is there any more, RuntimeError on a message out of order."""
@@ -61,6 +69,7 @@ class AsgiHttp:
         if self._complete:
             raise RuntimeError(f"{kind} was sent behind the end of the answer")
         if not self._lane.is_live and not self._is_bodiless:
+            self._heard = True
             raise ClientLeft("the client is gone")
         if kind == "http.response.start" and not self._status:
             self._begin(message)

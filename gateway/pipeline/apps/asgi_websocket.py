@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.message import Headers
-from gateway.pipeline.apps.asgi_http import AsgiHttp, Message, bytes_of, headers_of
+from gateway.pipeline.apps.asgi_http import AGAIN_S, AsgiHttp, Message, bytes_of, headers_of
 from gateway.pipeline.apps.fairness import Fairness
 from gateway.pipeline.apps.handshake import accepting
 from gateway.pipeline.apps.patience import Patience
@@ -43,6 +43,8 @@ class AsgiWebSocket(Sink):
         self._accepted = False
         self._told_close = False
         """The application has closed it, or refused it."""
+        self._is_told = False
+        """The application has heard of the end."""
         self._inbox: deque[tuple[int, Message]] = deque([(0, {"type": "websocket.connect"})])
         """(bytes, message)"""
         self._held = self._unfinished = 0
@@ -64,6 +66,9 @@ class AsgiWebSocket(Sink):
             if self._over.done() and self._farewell is None:
                 self._say_farewell(ABNORMAL, "")
             if self._farewell is not None:
+                if self._is_told:
+                    await asyncio.sleep(AGAIN_S)
+                self._is_told = True
                 return self._farewell
             if self._accepted:
                 self._news.clear()
@@ -84,6 +89,7 @@ class AsgiWebSocket(Sink):
         if not self._accepted:
             await self._answer_handshake(kind, message)
         elif not self._websocket.is_open:
+            self._is_told = True
             raise ClientLeft("the WebSocket is closed")
         elif kind == "websocket.send":
             await self._send_message(message)
@@ -137,6 +143,11 @@ class AsgiWebSocket(Sink):
     def missing(self) -> str:
         """For the message about an application that ended too soon; empty where it did not."""
         return "" if self._accepted or self._told_close else self._refusal.missing
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether nobody told the application that nobody is there."""
+        return self._accepted and not (self._is_told or self._told_close)
 
     def ended(self, failure: str) -> None:
         """The application returned: what it left open is closed."""

@@ -188,7 +188,7 @@ async def pours(socket: WebSocket) -> None:
     global made  # noqa: PLW0603
     made = 0
     await socket.accept()
-    for _ in range(512):
+    for _ in range(256):
         await socket.send_bytes(bytes(65536))
         made += 1
     await socket.close()

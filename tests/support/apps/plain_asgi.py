@@ -115,7 +115,7 @@ async def silent_behind_the_head(scope: Scope, receive: Receive, send: Send) -> 
 async def listens(scope: Scope, receive: Receive, send: Send) -> None:
     """Waits for its client to leave, in two tasks, and then tries to send."""
     heard = [await each for each in asyncio.as_completed([receive(), receive()])]
-    while heard[-1]["type"] != "http.disconnect":
+    while not heard[-1]["type"].endswith(".disconnect"):
         heard.append(await receive())
     notes.append(" ".join(message["type"] for message in heard))
     try:
@@ -123,6 +123,13 @@ async def listens(scope: Scope, receive: Receive, send: Send) -> None:
     except OSError as error:
         notes.append(type(error).__name__)
         raise
+
+
+async def never_satisfied(scope: Scope, receive: Receive, send: Send) -> None:
+    """Takes no end for an end."""
+    await send(START)
+    while True:
+        await receive()
 
 
 async def floods(scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,6 +170,12 @@ async def closes_and_waits(scope: Scope, receive: Receive, send: Send) -> None:
         notes.append(str(error))
 
 
+async def mute(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accepts and does nothing."""
+    await send({"type": "websocket.accept"})
+    await asyncio.Event().wait()
+
+
 ANSWERS: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
     "/notes": tell_notes,
     "/nothing": nothing,
@@ -182,8 +195,10 @@ ANSWERS: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
     "/silent-behind-the-head": silent_behind_the_head,
     "/listens": listens,
     "/floods": floods,
+    "/never-satisfied": never_satisfied,
     "/wrong-close": wrong_close,
     "/accept-twice": accept_twice,
     "/send-first": send_first,
+    "/mute": mute,
     "/closes-and-waits": closes_and_waits,
 }
