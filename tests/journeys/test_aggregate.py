@@ -323,6 +323,7 @@ def test_a_required_source_that_is_late_is_504(gateway: Gateway, stage: Stage) -
     answer = get(gateway, "/required")
     assert (answer.status, answer.reason) == (504, "aggregate_required_failed")
     assert "behind" in json.loads(answer.body)["detail"]
+    until(lambda: stage.gone == 2)
 
 
 def test_a_client_that_leaves_cancels_all_sources(gateway: Gateway, stage: Stage, target: Upstream) -> None:
