@@ -339,3 +339,4 @@ def test_close_is_called_once_for_each_answer(client: httpx.Client) -> None:
 def test_wsgi_errors_go_to_the_log(gateway: Gateway, ask: Callable[..., Answer]) -> None:
     ask("/plain/complains")
     until(lambda: "plain_wsgi.py:app: something is odd" in gateway.errors)
+    until(lambda: "plain_wsgi.py:app: and it does not" in gateway.errors)

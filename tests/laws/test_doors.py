@@ -14,6 +14,7 @@ ONE_ROOM = {
     "pydantic_core": {"config"},
     "ruamel": {"config"},
     "aiohttp": {"admin", "runtime", "demo"},
+    "websockets": {"wire"},
 }
 HEAVY = ("pydantic", "ruamel", "aiohttp", "click", "rich", "prometheus_client")
 

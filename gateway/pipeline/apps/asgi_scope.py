@@ -45,9 +45,9 @@ def _common(lane: Lane, mount: Mount, state: dict[str, Any]) -> Scope:
         "path": unquote(path),
         "raw_path": path.encode("latin-1"),
         "root_path": unquote(place.root),
-        "query_string": request.query.encode("latin-1"),
+        "query_string": request.query.encode(),
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in mount.fields(lane)],
-        "client": client_address(lane),
+        "client": client_address(lane) if lane.call.client_ip else None,
         "server": _server(lane),
         "state": state.copy(),
     }

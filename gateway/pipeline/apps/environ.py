@@ -1,7 +1,8 @@
 """The environment of a WSGI call (PEP 3333), with the body whole."""
 
 import logging
-from io import BytesIO, TextIOBase
+from collections.abc import Iterable
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -66,21 +67,21 @@ def _add_fields(environ: Environ, fields: list[tuple[str, str]]) -> None:
         environ[key] = value if known is None else f"{known}{between}{value}"
 
 
-class ErrorStream(TextIOBase):
+class ErrorStream:
     """`wsgi.errors`: each line becomes a line of the gateway's log."""
 
     def __init__(self, label: str) -> None:
         self._label = label
         self._partial = ""
 
-    def writable(self) -> bool:
-        return True
-
     def write(self, text: str) -> int:
         *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
             self._tell(line)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
 
     def flush(self) -> None:
         partial, self._partial = self._partial, ""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.errors import GatewayError
 from gateway.decide.route.rewrite import Rewrite
 from gateway.decide.route.table import Match
 from gateway.pipeline.edits import Editor
@@ -32,7 +33,9 @@ class Mount:
         self._edit = request_edit
 
     def place(self, path: str, match: Match[Any]) -> Place:
-        """The parts of a normalised path."""
+        """The parts of a normalised path. Raises GatewayError on one that a plugin left in no form to be sent."""
+        if not (path.startswith("/") and path.isascii()):
+            raise GatewayError("plugin_error", "a plugin set a path that is not one: / and percent-encoded ASCII")
         if self._rewrite is None:
             return Place("", path)
         left = self._rewrite(path, match)
@@ -51,7 +54,7 @@ class Mount:
 
 
 def client_address(lane: Lane) -> tuple[str, int]:
-    """(address, port) of the client; port 0 where a proxy speaks for it."""
+    """(address, port) of the client; port 0 where a proxy speaks for it, ("", 0) on a unix socket."""
     name = lane.connection.transport.get_extra_info("peername")
     known = isinstance(name, tuple) and lane.call.client_ip == lane.connection.peer
     return lane.call.client_ip, name[1] if known else 0

@@ -156,6 +156,9 @@ class Turns:
             if self._closed or self._running:
                 return
             self._closed = True
+        errors = self._environ.get("wsgi.errors")
+        if errors is not None:
+            errors.flush()
         close = getattr(self._result, "close", None)
         self._result = self._iterator = None
         if close is None:

@@ -29,7 +29,7 @@ async def wired() -> Wired:
 
 async def happens(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the wires have no event
             await asyncio.sleep(0.005)
 
 

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from gateway.core.errors import GatewayError
 from gateway.decide.route.table import Match
 from gateway.pipeline.apps.environ import ErrorStream, decoded
 from gateway.pipeline.apps.mount import Mount, Place
@@ -30,6 +31,12 @@ NO_MATCH: Match[None] = Match(None, {}, "", False)
 )
 def test_places(strip: str, path: str, place: Place) -> None:
     assert Mount(strip, None).place(path, NO_MATCH) == place
+
+
+@pytest.mark.parametrize("path", ["", "a", "http://x/a", "/ü"])
+def test_paths_that_only_a_plugin_could_set(path: str) -> None:
+    with pytest.raises(GatewayError, match="plugin_error"):
+        Mount("", None).place(path, NO_MATCH)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def writes(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def complains(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    print("something is odd", file=environ["wsgi.errors"])
+    environ["wsgi.errors"].write("something is odd\nand it does not")
     start_response("200 OK", [])
     return []
 
