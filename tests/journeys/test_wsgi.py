@@ -1,6 +1,7 @@
 """WSGI applications in the gateway's own process: Flask, and others that keep to PEP 3333 or do not."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -162,6 +163,25 @@ def _chunks(data: bytes) -> Iterator[bytes]:
         at = end + 4 + size
         if not size:
             return
+
+
+def test_an_endless_answer_leaves_the_thread_to_others(gateway: Gateway, client: httpx.Client) -> None:
+    enough = threading.Event()
+
+    def take() -> None:
+        with httpx.stream("GET", f"{gateway.base_url}/one/large/100000", trust_env=False) as answer:
+            for _ in answer.iter_raw():
+                if enough.is_set():
+                    return
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    until(lambda: client.get("/one/notes").json()["made"] > 100)
+    for _ in range(5):
+        assert client.get("/one/hello/x").status_code == 200
+    enough.set()
+    taker.join(10)
+    assert not taker.is_alive()
 
 
 def test_an_answer_that_nobody_takes_any_more_is_closed(gateway: Gateway, client: httpx.Client) -> None:
