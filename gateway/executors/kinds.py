@@ -14,6 +14,7 @@ from gateway.executors.processes import Call, Processes
 from gateway.executors.settings import ExecutorSettings
 from gateway.executors.stream import stream
 from gateway.executors.threads import ThreadExecutor
+from gateway.executors.turns import Turns
 from gateway.executors.work import Work, label_of
 
 _log: Final = logging.getLogger(__name__)
@@ -25,13 +26,13 @@ class ThreadsExecutor(Executor):
     kind = "threads"
     _LATE = "abandoned"
 
-    def __init__(self, settings: ExecutorSettings, loop: AbstractEventLoop, meter: Meter, niceness: int) -> None:
+    def __init__(self, settings: ExecutorSettings, loop: AbstractEventLoop, meter: Meter, turns: Turns) -> None:
         threads = ThreadExecutor(
             settings.name,
             threads=settings.threads,
             queue=settings.queue,
             spare=settings.abandoned_limit,
-            niceness=niceness,
+            run=turns.run,
         )
         super().__init__(settings, loop, meter, threads)
         self._last_lost = ""

@@ -11,8 +11,8 @@ from gateway.executors.frames import Step
 from gateway.executors.kinds import ProcessesExecutor, ThreadsExecutor
 from gateway.executors.meter import Meter, Metrics
 from gateway.executors.settings import DEFAULT, ExecutorSettings
+from gateway.executors.turns import Turns
 
-THREAD_NICENESS: Final = 0
 PROCESS_NICENESS: Final = 5
 
 
@@ -29,12 +29,13 @@ class Executors:
         """metrics: the worker's registry, at whose flush gauges are set; steps: what each process
         of the executor of that name runs at its start."""
         self._executors: dict[str, Executor] = {}
+        turns = Turns()
         for each in settings:
             meter = Meter(metrics, each.name, each.queue)
             self._executors[each.name] = (
                 ProcessesExecutor(each, loop, meter, partial(steps, each.name), PROCESS_NICENESS)
                 if each.processes
-                else ThreadsExecutor(each, loop, meter, THREAD_NICENESS)
+                else ThreadsExecutor(each, loop, meter, turns)
             )
         metrics.on_flush(self._measure)
 

@@ -4,7 +4,6 @@ A ThreadPoolExecutor cannot grow, has no bound on its queue, and its stuck threa
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -29,13 +28,15 @@ class ThreadExecutor(Executor):
     When such a call ends after all, its thread is capacity again, or ends if it is one too many.
     """
 
-    def __init__(self, name: str, *, threads: int, queue: int, spare: int = 0, niceness: int = 0) -> None:
-        """niceness: added to that of the process, for these threads alone."""
+    def __init__(
+        self, name: str, *, threads: int, queue: int, spare: int = 0, run: Callable[[Work], None] = Work.__call__
+    ) -> None:
+        """run: runs a call, on the thread that it is called on."""
         self.name = name
         self.threads = threads
         self.queue = queue
         self.spare = spare
-        self._niceness = niceness
+        self._run_work = run
         self._lock = threading.Lock()
         self._waiting: deque[Work] = deque()
         self._idle: list[_Thread] = []
@@ -103,11 +104,9 @@ class ThreadExecutor(Executor):
         return True
 
     def _run(self, thread: "_Thread") -> None:
-        if self._niceness:
-            be_nicer(self._niceness)
-        work = thread.work
+        run, work = self._run_work, thread.work
         while work is not None:
-            work()
+            run(work)
             work = self._next(thread, work)
             if work is None and not thread.ended:
                 work = thread.wait()
@@ -195,9 +194,3 @@ class _Thread:
     def wait(self) -> Work | None:
         self._wake.acquire()
         return self.work
-
-
-def be_nicer(by: int) -> None:
-    """Lower the priority of the calling thread (on Linux each thread has its own)."""
-    here = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + by)

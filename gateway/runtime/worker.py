@@ -24,6 +24,7 @@ from gateway.core.clock import monotonic
 from gateway.core.exchange import Exchange
 from gateway.executors.guard import LoopGuard
 from gateway.executors.process import ProcessDied
+from gateway.executors.turns import SWITCH_S
 from gateway.observe.access_log import AccessLog, compile_formatter
 from gateway.observe.lag import LagMeter
 from gateway.observe.logs import setup
@@ -270,6 +271,7 @@ def run(control: Control) -> int:
         return 1
     settings = fetch_settings(start.settings)
     setup(settings.log, str(start.slot))
+    sys.setswitchinterval(SWITCH_S)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
