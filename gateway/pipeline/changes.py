@@ -5,16 +5,17 @@ from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.message import Request
+from gateway.pipeline.request import ClientRequest
 from gateway.pipeline.route import Call, Changes
 from gateway.wire.fields import CHUNKED
-from gateway.wire.hops import lines_of, request_fields
+from gateway.wire.hops import lines_of
 from gateway.wire.names import field_name
 
 _PATH: Final = re.compile(r"/[!\"$->@-~]*").fullmatch
 _QUERY: Final = re.compile(r"[!\"$-~]*").fullmatch
 
 
-def changes_of(request: Request, call: Call) -> Changes | None:
+def changes_of(request: ClientRequest, call: Call) -> Changes | None:
     """Compare what plugins left with what came; a changed body becomes the call's. Raises GatewayError plugin_error."""
     path = request.path if request.path != call.normal_path else None
     query = request.query if request.query != (call.query or "") else None
@@ -23,11 +24,7 @@ def changes_of(request: Request, call: Call) -> Changes | None:
     body_changed = request.has_body and request.body != call.data
     if body_changed:
         call.data, call.end = request.body, True
-    lines = None
-    head = call.head
-    came = [("Host", head.authority)] if head.authority else []
-    if body_changed or request.headers.items() != came + request_fields(head.fields):
-        lines = _lines(request, call)
+    lines = _lines(request, call) if body_changed or request.headers_changed else None
     if path is None and query is None and lines is None:
         return None
     return Changes(path, query, lines)

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.errors import GatewayError
-from gateway.core.message import Fetched, FetchError, Response
+from gateway.core.json import dumps
+from gateway.core.message import Fetched, FetchError, Headers, Response
 from gateway.executors.executor import Executor
 from gateway.observe.logs import OF_USERS
-from gateway.pipeline.invoke import Late, WrongResult, invoke
+from gateway.pipeline.invoke import Late, WrongResult, invoke, on_loop
 from gateway.pipeline.lane import Lane, TaskAnswer
 from gateway.pipeline.python import Code
 from gateway.pipeline.stream import send
 
+_JSON: Final = (("content-type", "application/json"),)
 _log = logging.getLogger(__name__)
 
 
@@ -35,12 +37,16 @@ class Handler(TaskAnswer):
         """Raises GatewayError: handler_error, or what the executor or `request.json()` say; FetchError."""
         call, now = lane.call, lane.plan.now
         call.source = "handler"
-        await lane.collect()
+        if not lane.is_collected:
+            await lane.collect()
         began = now()
         limit_s = min(self._timeout_s, lane.plan.timeout_s)
         deadline = min(lane.deadline, began + self._timeout_s)
         try:
-            result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
+            if self._code.is_async:
+                result = await on_loop(self._code, (lane.request,), deadline, lane)
+            else:
+                result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
             response = response_of(result)
         except (asyncio.CancelledError, GatewayError, FetchError):
             raise
@@ -71,7 +77,7 @@ def response_of(result: Any) -> Response:
         return result
     if isinstance(result, (dict, list)):
         try:
-            return Response(json=result)
+            return Response.of_checked(200, Headers.of_checked(_JSON), dumps(result))
         except TypeError as error:
             raise WrongResult(f"what is no JSON: {error}") from None
     if result is None:

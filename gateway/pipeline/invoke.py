@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable
+import types
+from collections.abc import Awaitable, Coroutine, Generator
 from math import inf
 from typing import Any
 
@@ -26,7 +27,7 @@ async def invoke(code: Code, executor: Executor, arguments: tuple[Any, ...], dea
     deadline: on the monotonic clock. What a process of an executor made of the arguments is made of them here, too.
     """
     if code.is_async:
-        return await _on_loop(code, arguments, deadline - lane.plan.now())
+        return await on_loop(code, arguments, deadline, lane)
     if executor.kind == "threads":
         result = await executor.call(code.function, *arguments, deadline=deadline, exchange=lane.call)
     else:
@@ -40,29 +41,58 @@ async def invoke(code: Code, executor: Executor, arguments: tuple[Any, ...], dea
     return result
 
 
-async def shielded(made: Awaitable[Any]) -> Any:
-    """Await the users' code; what would end our task or the loop becomes an error of theirs."""
-    try:
-        return await made
-    except Exception:
-        raise
-    except BaseException as error:
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise
-        raise RuntimeError(f"the code raised {type(error).__name__}") from error
-
-
-async def _on_loop(code: Code, arguments: tuple[Any, ...], left_s: float) -> Any:
+async def on_loop(code: Code, arguments: tuple[Any, ...], deadline: float, lane: Lane) -> Any:
+    """Await an `async def`. A timer is set only where it has to wait. Raises what it raises, and Late."""
     made = code.function(*arguments)
     if hasattr(made, "__anext__"):
         return made
+    try:
+        waits_for = made.send(None)
+    except StopIteration as done:
+        return done.value
+    except BaseException as error:
+        raise _theirs(error) from error.__cause__
+    left_s = deadline - lane.plan.now()
     if left_s == inf:
-        return await shielded(made)
+        return await shielded(_go_on(made, waits_for))
     try:
         async with asyncio.timeout(left_s) as limit:
-            return await shielded(made)
+            return await shielded(_go_on(made, waits_for))
     except TimeoutError:
         if not limit.expired():
             raise
         raise Late from None
+
+
+@types.coroutine
+def _go_on(made: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """Await a coroutine that was begun with `send`, and so waits for something already."""
+    try:
+        yield waits_for
+    except BaseException as error:
+        try:
+            waits_for = made.throw(error)
+        except StopIteration as done:
+            return done.value
+        return (yield from _go_on(made, waits_for))
+    return (yield from made.__await__())
+
+
+async def shielded(made: Awaitable[Any]) -> Any:
+    """Await the users' code; what would end our task or the loop becomes an error of theirs."""
+    try:
+        return await made
+    except BaseException as error:
+        raise _theirs(error) from error.__cause__
+
+
+def _theirs(error: BaseException) -> BaseException:
+    """The error as it may go on: SystemExit would end the loop, and a CancelledError of theirs look like ours."""
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        return error
+    carried = RuntimeError(f"the code raised {type(error).__name__}")
+    carried.__cause__ = error
+    return carried

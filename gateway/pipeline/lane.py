@@ -11,19 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
-from urllib.parse import unquote
 
 from gateway.core.current import enter
 from gateway.core.errors import GatewayError
-from gateway.core.message import FetchError, Headers, Request
+from gateway.core.message import FetchError, Headers
 from gateway.pipeline.changes import changes_of
 from gateway.pipeline.edits import Editor
-from gateway.pipeline.fetcher import Fetcher, RequestGateway
+from gateway.pipeline.fetcher import Fetcher
+from gateway.pipeline.request import ClientRequest
 from gateway.pipeline.respond import http_date, respond_error, send_whole
 from gateway.pipeline.route import Answer, Call
 from gateway.pipeline.settings import BufferSettings
 from gateway.transport.sink import Sink
-from gateway.wire.hops import lines_of, request_fields
+from gateway.wire.hops import lines_of
 
 _log = logging.getLogger(__name__)
 FRAMING: Final = frozenset(
@@ -103,7 +103,7 @@ class Lane(Sink):
         """Whether the end of the answer was sent, maybe to a teller that holds it."""
         self._slow = False
         self._waiter: asyncio.Future[None] | None = None
-        self._request: Request | None = None
+        self._request: ClientRequest | None = None
 
     def begin(self) -> None:
         """Become the connection's sink, and start the task."""
@@ -190,32 +190,22 @@ class Lane(Sink):
     # --- the request --------------------------------------------------------------------------------------------
 
     @property
-    def request(self) -> Request:
+    def request(self) -> ClientRequest:
         """What the users' Python sees. Its body is None until `collect` was awaited, unless there is none."""
         request = self._request
         if request is None:
-            request = self._request = self._make_request()
+            body = b"".join(self._parts) if self._collected else None
+            request = self._request = ClientRequest(self.call, body, self.deadline, self.plan.fetcher)
         return request
 
     @request.setter
-    def request(self, request: Request) -> None:
+    def request(self, request: ClientRequest) -> None:
         self._request = request
 
-    def _make_request(self) -> Request:
-        call, head = self.call, self.call.head
-        headers = [("Host", head.authority)] if head.authority else []
-        return Request(
-            method=call.method,
-            path=call.normal_path,
-            query=call.query or "",
-            headers=Headers.of_checked(headers + request_fields(head.fields)),
-            body=b"".join(self._parts) if self._collected else None,
-            params={name: unquote(value) for name, value in call.match.params.items()},
-            client_ip=call.client_ip,
-            request_id=call.request_id,
-            deadline=self.deadline,
-            gateway=RequestGateway(self.plan.fetcher, call.request_id, self.deadline),
-        )
+    @property
+    def is_collected(self) -> bool:
+        """Whether the body was collected, or there is none."""
+        return self._collected
 
     async def collect(self, limit: float = inf) -> bytes | None:
         """The whole body, also as `request.body`; None where it is more than `limit` bytes, and then left in place."""

@@ -7,13 +7,14 @@ from math import inf
 from typing import Any, TypeVar
 
 from gateway.core.errors import GatewayError
-from gateway.core.message import FetchError, Request, Response
+from gateway.core.message import FetchError, Response
 from gateway.executors.executor import Executor
 from gateway.observe.logs import OF_USERS
 from gateway.observe.registry import Registry
 from gateway.pipeline.invoke import Late, WrongResult, invoke
 from gateway.pipeline.lane import Lane
 from gateway.pipeline.python import Code, PluginCode
+from gateway.pipeline.request import ClientRequest
 from gateway.pipeline.settings import PluginSettings
 
 _log = logging.getLogger(__name__)
@@ -146,9 +147,9 @@ class Plugin:
         return f"<Plugin {self.name} errors={self._cells[self._errors]:.0f}>"
 
 
-def copy_request(request: Request) -> Request:
+def copy_request(request: ClientRequest) -> ClientRequest:
     """As it is now, whatever becomes of the other."""
-    again = Request.__new__(Request)
+    again = ClientRequest.__new__(ClientRequest)
     again.__dict__.update(request.__dict__)
     again.headers = request.headers.copy()
     again.state = dict(request.state)

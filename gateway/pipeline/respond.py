@@ -2,6 +2,7 @@
 
 from email.utils import formatdate
 from math import ceil
+from time import time
 from typing import Final
 
 from gateway.core.errors import GatewayError
@@ -14,6 +15,8 @@ from gateway.pipeline.settings import RespondSettings
 from gateway.transport.server import ServerConnection
 from gateway.wire.hops import lines_of
 
+_dates: Final[dict[int, str]] = {}
+"""The text of one second: the present one."""
 RETRY_AFTER_S: Final = 1
 """With 429 and 503, where nothing better is known."""
 
@@ -67,7 +70,12 @@ def send_whole(
 
 def http_date() -> str:
     """Now, as an IMF-fixdate (RFC 9110 section 5.6.7)."""
-    return formatdate(usegmt=True)
+    second = int(time())
+    text = _dates.get(second)
+    if text is None:
+        _dates.clear()
+        text = _dates[second] = formatdate(second, usegmt=True)
+    return text
 
 
 class Respond(Answer):
