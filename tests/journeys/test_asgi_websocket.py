@@ -262,6 +262,17 @@ def test_messages_out_of_order(gateway: Gateway, path: str) -> None:
         (frame(Opcode.TEXT, b"\xc3", fin=False) + frame(Opcode.CONT, b"("), 1007),
         (frame(Opcode.CLOSE, b"\x03"), 1002),
     ],
+    ids=[
+        "not masked",
+        "continuation of nothing",
+        "message within a message",
+        "reserved bit",
+        "unknown opcode",
+        "large ping",
+        "not UTF-8",
+        "not UTF-8 in fragments",
+        "half a close code",
+    ],
 )
 def test_frames_that_break_the_protocol(gateway: Gateway, data: bytes, code: int) -> None:
     with raw_socket(gateway) as raw:
