@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from gateway.config.settings import GatewaySettings
-from gateway.executors.child import Step
+from gateway.executors.frames import Step
 from gateway.executors.settings import DEFAULT
 from gateway.observe.logs import LogSettings, setup
 from gateway.pipeline.python import know_file, known_files, load, load_plugin
