@@ -104,7 +104,7 @@ class Forward(Delivery):
             self.again(self.now())
             return
         if connection.listener.buffered.full:
-            self.give_up(GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows"))
+            self.give_up(connection.listener.buffered.refusal())
             return
         connection.continue_request()
         limit = self.plan.buffer.request_bytes

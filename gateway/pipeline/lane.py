@@ -20,7 +20,7 @@ from gateway.pipeline.edits import Editor
 from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.request import ClientRequest
 from gateway.pipeline.respond import http_date, respond_error, send_whole
-from gateway.pipeline.route import Answer, Call
+from gateway.pipeline.route import Answer, Call, Changes
 from gateway.pipeline.settings import BufferSettings
 from gateway.transport.sink import Sink
 from gateway.wire.hops import lines_of
@@ -108,8 +108,8 @@ class Lane(Sink):
     def begin(self) -> None:
         """Become the connection's sink, and start the task."""
         connection = self.connection
-        if not self._body_end and connection.listener.buffered.full:
-            raise GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows")
+        if not self._body_end:
+            connection.listener.buffered.check()
         connection.sink = self
         connection.set_read_ahead(self.plan.buffer.response_bytes)
         self._slow = connection.is_slow
@@ -158,11 +158,19 @@ class Lane(Sink):
         call = self.call
         call.data, call.end = b"".join(self._parts), self._body_end
         if self._request is not None:
-            call.changes = changes_of(self._request, call)
+            call.changes = self._changes(self._request)
         self._parts = []
         self._hold(-self._held)
         self.connection.sink = None
         answer.begin(call)
+
+    def _changes(self, request: ClientRequest) -> Changes | None:
+        """What plugins changed. Raises GatewayError plugin_error."""
+        try:
+            return changes_of(request, self.call)
+        except GatewayError as error:
+            _log.error("request %s: %s", self.call.request_id, error.detail)
+            raise
 
     def _check_answered(self) -> None:
         if self.is_live and not self._answered:
@@ -208,9 +216,13 @@ class Lane(Sink):
         return self._collected
 
     async def collect(self, limit: float = inf) -> bytes | None:
-        """The whole body, also as `request.body`; None where it is more than `limit` bytes, and then left in place."""
+        """The whole body, also as `request.body`; None where it is more than `limit` bytes, and then left in place.
+
+        Raises GatewayError shed_overload when `limits.buffered` is reached.
+        """
         self.connection.continue_request()
         while not self._body_end and self._held <= limit and self.call.head.fields.length <= limit:
+            self.connection.listener.buffered.check()
             self.connection.resume_reading()
             await self._wait()
         if not self._body_end or self._held > limit:

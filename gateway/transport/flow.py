@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from gateway.core.errors import GatewayError
+
 
 class Buffered:
     """Bytes held by this worker, against a limit for all workers (`others` tells what the rest hold)."""
@@ -20,6 +22,14 @@ class Buffered:
     @property
     def full(self) -> bool:
         return self.value + self.others() > self.limit_bytes
+
+    def check(self) -> None:
+        """Raises the refusal where it is full."""
+        if self.full:
+            raise self.refusal()
+
+    def refusal(self) -> GatewayError:
+        return GatewayError("shed_overload", "the gateway holds all the bytes that limits.buffered allows")
 
     def __repr__(self) -> str:
         return f"<Buffered {self.value} of {self.limit_bytes}>"

@@ -260,3 +260,19 @@ def test_buffered_bytes(serve: Callable[..., Gateway], upstream: Callable[..., U
             assert raw.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").answer().status == 200
         assert len(slow.rest()) < 9_000_000
     until(lambda: gateway.metric("gateway_buffered_bytes") == 0)
+
+
+def test_a_body_for_python_is_held_within_the_limit_too(serve: Callable[..., Gateway], tmp_path: Path) -> None:
+    """A route without `body_limit` that collects bodies refuses one that the gateway has no room for."""
+    (tmp_path / "code.py").write_text("async def size(request): return {'size': len(request.body)}\n")
+    gateway = serve(
+        "limits: {buffered: 1MiB}\n"
+        f'routes: [{{name: all, match: /*, body_limit: off, handler: "{tmp_path}/code.py:size"}}]\n'
+    )
+    with Raw(gateway.port) as raw:
+        small = request(b"Content-Length: 100000", body=b"x" * 100_000)
+        assert raw.send(small).answer().body == b'{"size":100000}'
+    with Raw(gateway.port) as raw:
+        answer = raw.send(request(b"Content-Length: 3000000", body=b"x" * 3_000_000)).answer()
+    assert (answer.status, answer.reason) == (503, "shed_overload")
+    until(lambda: gateway.metric("gateway_buffered_bytes") == 0)
