@@ -285,12 +285,13 @@ class Run(Sink):
         call, now = self.call, self.now()
         connection = call.connection
         size = sum(map(len, pieces))
-        if size <= LARGE or call.method == "HEAD":
+        if size <= LARGE:
             send_whole(connection, call, 200, lines, b"".join(pieces), now)
             return
+        is_head = call.method == "HEAD"
         lines = f"Date: {http_date()}\r\n{lines}Content-Length: {size}\r\nX-Request-Id: {call.request_id}\r\n"
-        connection.send(200, lines, size, pieces[0], False, now)
-        for place, piece in enumerate(pieces[1:], 2):
+        connection.send(200, lines, size, b"", is_head, now)
+        for place, piece in enumerate(() if is_head else pieces, 1):
             connection.send_data(piece, place == len(pieces), "", now)
 
     def _fail_whole(self, plan: SourcePlan) -> None:

@@ -23,6 +23,9 @@ _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 _DOT_SEGMENT: Final = re.compile(r"(?:[/\\]|%2F|%5C)\.{1,2}(?:[/\\;]|%2F|%5C|%3B|$)").search
 """A segment that walks, also for servers that decode before they split."""
 
+_INEXACT: Final = 2.0**64
+"""Integers from here on are read as floats: an id of that size would be another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -206,4 +209,6 @@ def _text_of(reference: Reference, scope: Scope) -> str:
     if value is None or isinstance(value, dict | list):
         kind = "null" if value is None else "an object" if isinstance(value, dict) else "a list"
         raise MissingValue(f"{reference} is {kind}, which cannot stand in a text")
+    if isinstance(value, float) and abs(value) >= _INEXACT:
+        raise MissingValue(f"{reference} is a number beyond 64 bits, of which digits are lost; it has to be a text")
     return dumps(value).decode()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.json import loads
 from gateway.decide.aggregate.parts import Part
 from gateway.decide.aggregate.references import MissingValue
 from gateway.decide.aggregate.templates import HeaderTemplate, JsonTemplate, PathTemplate, Scope
@@ -22,12 +23,14 @@ VALUE = {
     "none": None,
     "empty": "",
     "0": "by name",
+    "most": 2**64 - 1,
+    "huge": 2**64,
 }
 
 
 def scope(value: Any = VALUE, **params: str) -> Scope:
     raw = json.dumps(value).encode()
-    return Scope({"user": "ada", **params}, {"a": Part(raw, json.loads(raw))})
+    return Scope({"user": "ada", **params}, {"a": Part(raw, loads(raw))})
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,7 @@ def scope(value: Any = VALUE, **params: str) -> Scope:
         ("/i/{a.list.1}", "/i/second"),
         ("/i/{a.0}", "/i/by%20name"),
         ("/p/{a.price}/{a.on}", "/p/1.5/true"),
+        ("/p/{a.most}", "/p/18446744073709551615"),
         ("/q?r={a.region}&e={a.empty}", "/q?r=north%20%26%20south&e="),
         ("/{{x}}/{user}", "/{x}/ada"),
     ],
@@ -67,6 +71,7 @@ def test_a_parameter_stands_in_a_path_as_it_came_and_in_a_query_as_one_value() -
         ("/n/{a.list}", "is a list"),
         ("/n/{a}", "is an object"),
         ("/n/{a.empty}", "is empty"),
+        ("/n?x={a.huge}", "beyond 64 bits"),
     ],
 )
 def test_what_cannot_stand_in_a_path(text: str, words: str) -> None:
