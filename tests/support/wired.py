@@ -186,6 +186,7 @@ class _Loop:
         self._loop = asyncio.get_running_loop()
         self.create_task = self._loop.create_task
         self.create_future = self._loop.create_future
+        self.time = self._loop.time
         self.calls = 0
         """Callbacks that were scheduled so far."""
         self.timers: list[_Timer] = []
@@ -276,6 +277,11 @@ class Wired:
         self.now += 0.1  # a deadline fires up to a slot late
         self.gateway.tick(self.now)
         await self.settle()
+
+    @property
+    def timers(self) -> int:
+        """Timers that still run."""
+        return sum(not each.cancelled for each in self._loop.timers)
 
     def connections(self, upstream: str = "u", target: int = 0) -> Any:
         """The connections to a target."""
