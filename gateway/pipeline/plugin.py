@@ -80,7 +80,7 @@ class Plugin:
             return None
 
     async def tell(self, lane: Lane, response: Response) -> Response:
-        """The answer as the plugin left it, or another of its own. Raises GatewayError."""
+        """The answer as the plugin left it, or the one that it returned. Raises GatewayError."""
         assert self._on_response is not None
         body = response.body
         assert body is None or isinstance(body, bytes)
@@ -88,7 +88,11 @@ class Plugin:
         deadline = lane.plan.now() + lane.plan.timeout_s
 
         def checked(result: Any) -> Response:
-            return _checked_change(response if result is None else result, before)
+            if isinstance(result, Response) and result is not response:
+                _take_over(response, result)
+            elif result is not None and result is not response:
+                raise WrongResult(f"{type(result).__name__}: return None, or a Response")
+            return _checked_change(response, before)
 
         try:
             return await self._call(lane, self._on_response, (lane.request, response), deadline, checked)
@@ -170,10 +174,13 @@ def _checked_answer(result: Any) -> Response | None:
     return result
 
 
-def _checked_change(response: Any, before: Response) -> Response:
+def _take_over(response: Response, other: Response) -> None:
+    """Make it the other answer, which the plugin may keep for further requests."""
+    response.status, response.headers, response.body = other.status, other.headers.copy(), other.body
+
+
+def _checked_change(response: Response, before: Response) -> Response:
     """What may be made of an answer. Raises WrongResult."""
-    if not isinstance(response, Response):
-        raise WrongResult(f"{type(response).__name__}: return None, or a Response")
     if before.body is None:
         if response.body is not None and response.body != b"":
             raise WrongResult(

@@ -47,12 +47,19 @@ async def _answer(lane: Lane, plugin: Plugin, response: Response) -> None:
     call.source = "handler"
     if response.status >= 400:
         call.source, call.reason = "gateway", "plugin_denied"
-        headers = response.headers
-        headers["x-gateway-reason"] = "plugin_denied"
-        if response.status in (429, 503):
-            headers.setdefault("retry-after", str(RETRY_AFTER_S))
-        if response.body == b"":
-            error = GatewayError("plugin_denied", "a plugin refused the request", status=response.status)
-            response.body = problem(error, call.request_id)
-            headers["content-type"] = "application/problem+json"
+        response = _refusal(response, call.request_id)
     await send(lane, response, plugin.executor, plugin.name)
+
+
+def _refusal(response: Response, request_id: str) -> Response:
+    """A copy of the plugin's answer with the reason; without a body of its own it gets the problem document."""
+    status, headers, body = response.status, response.headers.copy(), response.body
+    headers["x-gateway-reason"] = "plugin_denied"
+    if status in (429, 503):
+        headers.setdefault("retry-after", str(RETRY_AFTER_S))
+    if body == b"":
+        headers["content-type"] = "application/problem+json"
+        body = problem(GatewayError("plugin_denied", "a plugin refused the request", status=status), request_id)
+    refusal = Response.of_checked(status, headers, None)
+    refusal.body = body
+    return refusal

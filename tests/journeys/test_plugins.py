@@ -61,6 +61,11 @@ ANSWERS = {
 def answer(request): return ANSWERS[request.args["a"]]()
 async def answer_soon(request): return ANSWERS[request.args["a"]]()
 
+REFUSED, REPLACED = Response(status=403), Response("kept", headers={"X-Kept": "1"})
+def refuse(request): return REFUSED
+class Replace:
+    def on_response(self, request, response): return REPLACED
+
 def fail(request):
     request.headers["X-Half"] = "done"
     request.state["half"] = "done"
@@ -178,6 +183,8 @@ ROUTES: dict[str, tuple[str, str]] = {
     "set-body-asgi": ("['shop.py:set_body']", "app: {asgi: 'shop.py:asgi'}, buffer: {request: 1KiB}"),
     "answer": ("['shop.py:answer', 'shop.py:third']", TO),
     "answer-soon": ("['shop.py:answer_soon', 'shop.py:third']", TO),
+    "refuse": ("['shop.py:refuse']", TO),
+    "replace": ("['shop.py:Outer', 'shop.py:Replace']", TO),
     "fail": ("['shop.py:fail']", TO),
     "fail-soon": ("['shop.py:fail_soon']", TO),
     "fail-allow": ("[{run: 'shop.py:fail', on_error: allow}, {run: 'shop.py:fail_soon', on_error: allow}]", TO),
@@ -362,6 +369,7 @@ def test_no_plugin_can_break_the_request_line(gateway: Gateway, target: Upstream
     answer = get(gateway, path)
     assert (answer.status, answer.reason) == (500, "plugin_error")
     assert len(target.requests) == before
+    assert "characters that must be encoded" in log_of(gateway, answer)
 
 
 def test_what_plugins_change_reaches_the_handler(gateway: Gateway) -> None:
@@ -422,6 +430,14 @@ def test_a_plugin_can_answer(gateway: Gateway, target: Upstream, how: str, kind:
     line = line_of(gateway, answer)
     assert (line["reason"], line["source"]) == (None, "handler")
     assert len(target.requests) == before
+
+
+def test_a_response_that_a_plugin_keeps_stays_as_it_is(gateway: Gateway) -> None:
+    for _ in range(2):
+        answer = get(gateway, "/refuse/x")
+        assert json.loads(answer.body)["request_id"] == answer.get("x-request-id")
+        answer = get(gateway, "/replace/x")
+        assert (answer.body, answer.get("x-kept"), answer.get("x-order")) == (b"kept", "1", "outer.")
 
 
 @pytest.mark.parametrize("kind", ["true", "dict"])
