@@ -25,7 +25,7 @@ class Process:
         argv: Sequence[str],
         log: Path,
         *,
-        core: int,
+        core: int | str,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
