@@ -16,8 +16,8 @@ from gateway.decide.aggregate.plan import SourcePlan
 from gateway.decide.aggregate.references import MissingValue
 from gateway.decide.aggregate.templates import Scope
 from gateway.pipeline.aggregate_source import ClientLines, Source
-from gateway.pipeline.aggregate_stream import AggregateStream
-from gateway.pipeline.respond import http_date, respond_error, send_whole
+from gateway.pipeline.aggregate_stream import AggregateStream, Pieces
+from gateway.pipeline.respond import respond_error, send_whole
 from gateway.pipeline.route import Call
 from gateway.transport.sink import Sink
 
@@ -48,6 +48,7 @@ class Run(Sink):
         "_pumping",
         "_ready",
         "_scope",
+        "_sending",
         "_spoilt_by",
         "_stream",
         "_tasks",
@@ -66,6 +67,8 @@ class Run(Sink):
         self.now = aggregate.now
         self._aggregate = aggregate
         self._stream = stream
+        self._sending: Pieces | None = stream
+        """What goes out in pieces: a stream, or a large answer once it is made."""
         self._scope = Scope(call.match.params, {})
         self._outcomes: dict[str, Outcome] = {}
         self._asked: dict[int, Source] = {}
@@ -278,21 +281,16 @@ class Run(Sink):
             respond_error(self.call.connection, self.call, error, self.now())
             return
         self._close()
-        self._release()
         self._send(self._aggregate.head_lines(complete=missing is None), pieces)
+        self._release()
 
     def _send(self, lines: str, pieces: list[bytes]) -> None:
-        call, now = self.call, self.now()
-        connection = call.connection
         size = sum(map(len, pieces))
-        if size <= LARGE:
-            send_whole(connection, call, 200, lines, b"".join(pieces), now)
-            return
-        is_head = call.method == "HEAD"
-        lines = f"Date: {http_date()}\r\n{lines}Content-Length: {size}\r\nX-Request-Id: {call.request_id}\r\n"
-        connection.send(200, lines, size, b"", is_head, now)
-        for place, piece in enumerate(() if is_head else pieces, 1):
-            connection.send_data(piece, place == len(pieces), "", now)
+        if size <= LARGE or self.call.method == "HEAD":
+            send_whole(self.call.connection, self.call, 200, lines, b"".join(pieces), self.now())
+        else:
+            self._sending = Pieces(self.call, f"{lines}Content-Length: {size}\r\n", size, self.now)
+            self._sending.add(pieces, last=True)
 
     def _fail_whole(self, plan: SourcePlan) -> None:
         """A required source failed: there is no answer to give, and no need of the others."""
@@ -341,17 +339,16 @@ class Run(Sink):
             self._timer = None
         outcomes = self._outcomes
         self.call.sources = {source.name: outcomes[source.name].as_json() for source in self._aggregate.plan.sources}
+        self._scope.parts.clear()
 
     def _release(self) -> None:
-        """The answers are not held any more, unless for a client that is slow."""
-        if self._held and (self._stream is None or self._stream.is_done):
-            self.call.connection.listener.buffered.add(-self._held)
-            self._held = 0
+        """Of the answers nothing is held any more but what waits for a client that is slow."""
+        self.hold((0 if self._sending is None else self._sending.size) - self._held)
 
     # --- the client ---------------------------------------------------------------------------------------------
 
     def hold(self, size: int) -> None:
-        """More (bytes) of an answer is kept until the whole is sent."""
+        """More (bytes) of an answer is kept, or, below 0, less."""
         self._held += size
         self.call.connection.listener.buffered.add(size)
 
@@ -367,16 +364,16 @@ class Run(Sink):
             self._pumping = True
             self._withdraw()
             self._close()
-        if self._stream is not None:
-            self._stream.drop()
+        if self._sending is not None:
+            self._sending.drop()
         self._release()
 
     def on_client_slow(self) -> None:
-        """The stream holds back what it has; the sources go on, since what they give is bounded."""
+        """What is there waits; the sources go on, since what they give is bounded."""
 
     def on_client_ready(self) -> None:
-        if self._stream is not None:
-            self._stream.send()
+        if self._sending is not None:
+            self._sending.send()
             if self._over:
                 self._release()
 

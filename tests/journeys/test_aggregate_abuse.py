@@ -19,6 +19,8 @@ from tests.support.wait import until
 CHAIN = 50
 MANY = 100
 MIB = 1 << 20
+KERNEL = 5 * MIB
+"""What the buffers of a connection may take: tcp_wmem and a small receive buffer."""
 LARGE = {"id": 1, "items": ["x" * 1000] * 400}
 CONFIG = f"""
 limits: {{buffered: 12MiB, body: 1MiB}}
@@ -335,6 +337,22 @@ def test_slow_readers_of_the_stream_cost_what_the_limit_says(gateway: Gateway, s
     finally:
         for reader in readers:
             reader.reset()
+
+
+@pytest.mark.parametrize("form", ["application/json", "text/event-stream", "application/x-ndjson"])
+def test_all_that_waits_for_a_slow_reader_is_counted(gateway: Gateway, stage: Stage, form: str) -> None:
+    items = ["x" * 1000] * 4700
+    stage.acts["a"] = stage.acts["good"] = ok(items)
+    with Raw(gateway.port, receive_buffer=16384) as raw:
+        raw.send(ask("/one", f"Accept: {form}"))
+        raw.until(b"\r\n\r\n")
+        until(lambda: gateway.metric("gateway_buffered_bytes") > 9 * MIB - KERNEL)
+        raw.until(b"xxx")
+    with Raw(gateway.port) as raw:
+        answer = raw.send(ask("/one", f"Accept: {form}")).answer()
+        assert answer.body.count(b"x") == 9400 * 1000
+        raw.send(ask("/flat"))
+        assert raw.answer().status == 200
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])

@@ -193,7 +193,7 @@ def test_a_client_that_leaves_a_stream_cancels_the_rest(gateway: Gateway, stage:
 
 
 def test_a_slow_client_holds_back_its_stream_and_nothing_else(gateway: Gateway, stage: Stage) -> None:
-    large = ["x" * 1000] * 4000
+    large = ["x" * 1000] * 5000
     stage.acts["first"] = stage.acts["third"] = ok({"id": 1, "all": large})
     with Raw(gateway.port, receive_buffer=65536) as raw:
         raw.send(ask("/all", SSE, "Connection: close"))
