@@ -16,7 +16,8 @@ from gateway.observe.registry import Registry
 from tests.executors.conftest import eventually
 
 EVERY_S = 0.005
-THRESHOLD_S = 0.02
+THRESHOLD_S = 0.2
+"""A busy machine may hold up the loop by itself for less."""
 
 
 class Watched:

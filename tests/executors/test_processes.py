@@ -101,6 +101,14 @@ async def test_a_process_that_hangs_is_replaced_with_all_that_it_started(made: M
     assert made.count("gateway_executor_tasks_total", executor="default", outcome="timeout") == 2
 
 
+@pytest.mark.parametrize("how", ["returns", "raises", "exits"])
+async def test_a_copy_that_the_code_makes_of_its_process_answers_nobody(made: Made, how: str) -> None:
+    executor = await started(made)
+    for _ in range(3):
+        assert await executor.call(code.fork, how) == "the original"
+        assert await executor.call(code.add, 1, 1) == 2
+
+
 async def test_kill_9_under_load_costs_one_call_each(made: Made) -> None:
     executor = await started(made, processes=2)
     kills, results = 5, []
