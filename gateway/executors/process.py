@@ -15,6 +15,8 @@ from gateway.executors.frames import Setup, receive_frame, send_frame
 CHILD: Final = "gateway.executors.child"
 START_S: Final = 60.0
 """For the interpreter and the users' imports; who is not ready by then is ended."""
+STDERR: Final = 2
+"""Where what users' code prints goes: standard output may be the access log."""
 _SIGNALS: Final = {each.value: each.name for each in signal.Signals}
 
 
@@ -28,14 +30,22 @@ class Process:
     def __init__(self) -> None:
         """Raises OSError."""
         self._socket, theirs = socket.socketpair()
-        with theirs:
+        life, self._life = os.pipe()
+        try:
             self._popen = subprocess.Popen(
-                command(CHILD, str(theirs.fileno()), str(os.getpid())),
-                pass_fds=(theirs.fileno(),),
+                command(CHILD, str(theirs.fileno()), str(life), str(os.getpid())),
+                pass_fds=(theirs.fileno(), life),
                 stdin=subprocess.DEVNULL,
+                stdout=STDERR,
                 env=environment({}),
                 process_group=0,
             )
+        except OSError:
+            os.close(self._life)
+            raise
+        finally:
+            theirs.close()
+            os.close(life)
         self.pid = self._popen.pid
         self._how = ""
         self._pidfd = os.pidfd_open(self.pid)
@@ -81,6 +91,7 @@ class Process:
             self._how = f"exit code {code}" if code >= 0 else _SIGNALS.get(-code, f"signal {-code}")
             self._socket.close()
             os.close(self._pidfd)
+            os.close(self._life)
         return self._how
 
     def __repr__(self) -> str:

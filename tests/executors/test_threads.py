@@ -144,6 +144,21 @@ def test_beyond_the_cap_nothing_is_made_up_for() -> None:
         assert executor.submit(threading.get_ident).result(WAIT_S)
 
 
+def test_a_system_without_more_threads_fails_no_one_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with threads(threads=1, spare=1) as executor:
+        stuck, waiting = Held(executor).begin(), Held(executor)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refused)
+            assert executor.abandon(stuck.work)
+            with pytest.raises(QueueFull):  # nobody is there to run it
+                executor.submit(print)
+        stuck.end()
+        waiting.begin().end()
+
+
 def raise_it(error: BaseException) -> None:
     raise error
 
