@@ -165,10 +165,13 @@ class Attempt(User):
         if report is not None:
             report(self.target, taken, False, now)
 
-    def expire(self) -> None:
-        """The time of the whole is up: free the connection; the target's failure, if it had the request."""
+    def expire(self) -> str:
+        """The time of the whole is up: free the connection. The reason; the target's failure if it was its turn."""
+        dialling = self._waiting is not None and self._waiting.dialled
+        reason = "connect_timeout" if dialling else "upstream_timeout"
         self._give_back()
-        self._end_failed("upstream_timeout", by_target=self._sent_at > 0.0)
+        self._end_failed(reason, by_target=dialling or self._sent_at > 0.0)
+        return reason
 
     def cancel(self) -> None:
         """The client is gone: free the connection; nobody's failure."""

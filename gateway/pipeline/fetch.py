@@ -103,9 +103,8 @@ class Fetch(Delivery):
     def expire(self) -> None:
         """The time is up."""
         attempt, self.attempt = self.attempt, None
-        if attempt is not None:
-            attempt.expire()
-        self.give_up(GatewayError("upstream_timeout", f"{self.upstream.name} had no answer within {self.timeout_s:g}s"))
+        reason = "upstream_timeout" if attempt is None else attempt.expire()
+        self.give_up(GatewayError(reason, f"{self.upstream.name} had no answer within {self.timeout_s:g}s"))
 
     def cut(self, error: GatewayError) -> None:
         self.give_up(error)

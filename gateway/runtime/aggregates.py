@@ -17,8 +17,10 @@ from gateway.pipeline.edits import editor
 from gateway.pipeline.settings import RouteSettings
 from gateway.upstreams.upstream import Upstream
 
-PARSER: Final = ExecutorSettings("_aggregate", processes=1, queue=64, timeout_s=30.0)
-"""Not a thread: orjson holds the GIL for as long as it parses (1 MiB of objects: 14 ms, 8 MiB: 150 ms), so the loop
+PARSER: Final = ExecutorSettings("_aggregate", processes=1, queue=1024, timeout_s=30.0)
+"""Its queue takes all of one request of 100 sources; `limits.buffered` and the deadlines bound what waits in it.
+
+Not a thread: orjson holds the GIL for as long as it parses (1 MiB of objects: 14 ms, 8 MiB: 150 ms), so the loop
 would stand still all the same. With a process it stands still for less than 1 ms, and 7 ms at most
 (tests/bench/aggregate --large). The name is none that a config can give."""
 

@@ -27,12 +27,12 @@ class Taker(Protocol):
 class Waiting:
     """One place in the line for a connection."""
 
-    __slots__ = ("_dialled", "_line", "armed", "deadline", "taker")
+    __slots__ = ("_line", "armed", "deadline", "dialled", "taker")
 
     def __init__(self, line: "Connections", taker: Taker, *, dialled: bool) -> None:
-        """dialled: a connection is opened for it; else one has to become free."""
         self._line = line
-        self._dialled = dialled
+        self.dialled = dialled
+        """Whether a connection is opened for it; else one has to become free."""
         self.taker: Taker | None = taker
         self.deadline = self.armed = inf
 
@@ -46,7 +46,7 @@ class Waiting:
         if taker is None:
             return
         line = self._line
-        if self._dialled:
+        if self.dialled:
             error = GatewayError("connect_timeout", f"no connection to {line.to} within the time of the request")
         else:
             error = GatewayError("upstream_busy", f"all {line.settings.max} connections to {line.to} are taken")

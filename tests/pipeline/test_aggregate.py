@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,3 +216,15 @@ def test_a_client_that_leaves_leaves_nothing(
         assert len(play.wired.log) == 1
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("times", [{}, {"timeout_s": 1.0}])
+async def test_a_target_that_cannot_be_reached_in_time_has_failed(times: dict[str, float]) -> None:
+    wired = Wired(proxy(route={"answer": AggregateSettings((SourceSettings("a", "u", "/", **times),), DEADLINE_S)}))
+    wired.dial_gate.clear()
+    client = wired.client()
+    client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    await wired.pass_time(DEADLINE_S + 0.2)
+    assert json.loads(answer_of(client).body)["_sources"]["a"]["reason"] == "connect_timeout"
+    labels = {"upstream": "u", "target": "10.0.0.1:80", "reason": "connect_timeout"}
+    assert wired.registry.cells[wired.registry.counter("gateway_upstream_errors_total", **labels)] == 1

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from gateway.core.json import dumps
 from gateway.decide.aggregate.parts import Part
@@ -65,7 +65,7 @@ class PathTemplate:
                 text += value
             elif isinstance(piece, Param):
                 value = scope.params[piece.name]
-                text += quote(unquote(value), safe="") if in_query else value
+                text += quote(unquote_to_bytes(value), safe="") if in_query else value
             else:
                 text += piece
         if self._of_sources:

@@ -56,6 +56,7 @@ def test_paths(text: str, expected: str) -> None:
 def test_a_parameter_stands_in_a_path_as_it_came_and_in_a_query_as_one_value() -> None:
     came = scope(user="a%20b;v=1&admin=1")
     assert PathTemplate("/u/{user}", SOURCES).render(came) == "/u/a%20b;v=1&admin=1"
+    assert PathTemplate("/u?{user}", SOURCES).render(scope(user="%FF%2B+")) == "/u?%FF%2B%2B"
     assert PathTemplate("/u?name={user}&x", SOURCES).render(came) == "/u?name=a%20b%3Bv%3D1%26admin%3D1&x"
 
 
