@@ -143,7 +143,7 @@ class _Habit:
 
 def _key(function: object) -> object:
     """The same for all calls of a function, also where each call makes a method or a closure of its own."""
-    code = getattr(function, "__code__", None)
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
     return code if isinstance(code, CodeType) else type(function)
 
 

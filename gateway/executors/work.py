@@ -62,7 +62,8 @@ def _carried(error: BaseException) -> BaseException:
 
 
 def label_of(function: object) -> str:
-    """`module:name` of a function."""
+    """`module:name` of a function, or of the one that it wraps."""
+    function = getattr(function, "__wrapped__", function)
     module = getattr(function, "__module__", None) or "?"
     code = getattr(function, "__code__", None)
     if isinstance(code, CodeType):

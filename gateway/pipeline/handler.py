@@ -3,19 +3,17 @@
 import asyncio
 import logging
 from math import inf
-from typing import Any, Final
 
 from gateway.core.errors import GatewayError
-from gateway.core.json import dumps
-from gateway.core.message import Fetched, FetchError, Headers, Response
+from gateway.core.message import FetchError
 from gateway.executors.executor import Executor
 from gateway.observe.logs import OF_USERS
-from gateway.pipeline.invoke import Late, WrongResult, invoke, on_loop
+from gateway.pipeline.invoke import Late, invoke, on_loop
 from gateway.pipeline.lane import Lane, TaskAnswer
 from gateway.pipeline.python import Code
+from gateway.pipeline.result import WrongResult, response_of
 from gateway.pipeline.stream import send
 
-_JSON: Final = (("content-type", "application/json"),)
 _log = logging.getLogger(__name__)
 
 
@@ -44,15 +42,15 @@ class Handler(TaskAnswer):
         deadline = min(lane.deadline, began + self._timeout_s)
         try:
             if self._code.is_async:
-                result = await on_loop(self._code, (lane.request,), deadline, lane)
+                result = await on_loop(self._code, (lane.request,), deadline, lane, _late)
             else:
-                result = await invoke(self._code, self._executor, (lane.request,), deadline, lane)
+                result = await invoke(self._code, self._executor, (lane.request,), deadline, lane, _late)
             response = response_of(result)
         except (asyncio.CancelledError, GatewayError, FetchError):
             raise
         except Late:
             _log.warning("request %s: %s took longer than %gs", call.request_id, self._code.label, limit_s)
-            raise GatewayError("handler_error", "the handler took too long", status=504) from None
+            raise _late() from None
         except WrongResult as error:
             _log.error("request %s: %s returned %s", call.request_id, self._code.label, error)
             raise _failed() from None
@@ -71,27 +69,5 @@ def _failed() -> GatewayError:
     return GatewayError("handler_error", "the handler failed; the gateway's log says more")
 
 
-def response_of(result: Any) -> Response:
-    """The answer that a handler means by what it returned. Raises WrongResult."""
-    if isinstance(result, Response):
-        return result
-    if isinstance(result, (dict, list)):
-        try:
-            return Response.of_checked(200, Headers.of_checked(_JSON), dumps(result))
-        except TypeError as error:
-            raise WrongResult(f"what is no JSON: {error}") from None
-    if result is None:
-        return Response(status=204)
-    if isinstance(result, (str, bytes)) or hasattr(result, "__anext__") or hasattr(result, "__next__"):
-        return Response(result)
-    if isinstance(result, Fetched):
-        return _passed_on(result)
-    raise WrongResult(f"{type(result).__name__}: return a Response, dict or list (JSON), str, bytes, or None (204)")
-
-
-def _passed_on(fetched: Fetched) -> Response:
-    """What an upstream answered, without the fields that were for us alone (RFC 9110 section 7.6.1)."""
-    headers = fetched.headers.copy()
-    for name in (headers.get("connection") or "").split(","):
-        headers.pop(name.strip())
-    return Response.of_checked(fetched.status, headers, fetched.body)
+def _late() -> GatewayError:
+    return GatewayError("handler_error", "the handler took too long", status=504)

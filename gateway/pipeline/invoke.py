@@ -1,48 +1,60 @@
 """One call of the users' Python, wherever it belongs: on the loop, in a thread, in another process."""
 
 import asyncio
-import inspect
+import logging
 import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from math import inf
-from typing import Any
+from typing import Any, Final
 
+from gateway.core.errors import GatewayError
 from gateway.executors.executor import Executor
 from gateway.pipeline.lane import Lane
 from gateway.pipeline.python import Code
-from gateway.pipeline.remote import adopt, call_packed, pack, unpack
+from gateway.pipeline.remote import adopt, call_packed, pack
+from gateway.pipeline.result import refuse_coroutine
+
+_log = logging.getLogger(__name__)
+STUBBORN_S: Final = 1.0
+"""For an `async def` to end when it is cancelled."""
 
 
 class Late(Exception):
     """The time of an `async def` was up."""
 
 
-class WrongResult(Exception):
-    """What was returned is of no use; the text says what it is, and what to return."""
-
-
-async def invoke(code: Code, executor: Executor, arguments: tuple[Any, ...], deadline: float, lane: Lane) -> Any:
+async def invoke(
+    code: Code,
+    executor: Executor,
+    arguments: tuple[Any, ...],
+    deadline: float,
+    lane: Lane,
+    late: Callable[[], GatewayError],
+) -> Any:
     """What the function returns. Raises what it raises; Late, WrongResult, or GatewayError of the executor.
 
     deadline: on the monotonic clock. What a process of an executor made of the arguments is made of them here, too.
     """
     if code.is_async:
-        return await on_loop(code, arguments, deadline, lane)
+        return await on_loop(code, arguments, deadline, lane, late)
     if executor.kind == "threads":
         result = await executor.call(code.function, *arguments, deadline=deadline, exchange=lane.call)
     else:
         packed = pack(code, *arguments)
-        result, changed = unpack(await executor.call(call_packed, *packed, deadline=deadline, exchange=lane.call))
+        result, changed = await executor.call(call_packed, *packed, deadline=deadline, exchange=lane.call)
         for each, other in zip(arguments, changed, strict=True):
             adopt(each, other)
-    if inspect.iscoroutine(result):
-        result.close()
-        raise WrongResult("a coroutine, but it is a plain def: make it `async def`")
+    refuse_coroutine(result)
     return result
 
 
-async def on_loop(code: Code, arguments: tuple[Any, ...], deadline: float, lane: Lane) -> Any:
-    """Await an `async def`. A timer is set only where it has to wait. Raises what it raises, and Late."""
+async def on_loop(
+    code: Code, arguments: tuple[Any, ...], deadline: float, lane: Lane, late: Callable[[], GatewayError]
+) -> Any:
+    """Await an `async def`. Timers are set only where it has to wait. Raises what it raises, and Late.
+
+    Where it does not end in time though it is cancelled, the answer is `late()`.
+    """
     made = code.function(*arguments)
     if hasattr(made, "__anext__"):
         return made
@@ -55,6 +67,8 @@ async def on_loop(code: Code, arguments: tuple[Any, ...], deadline: float, lane:
     left_s = deadline - lane.plan.now()
     if left_s == inf:
         return await shielded(_go_on(made, waits_for))
+    loop = lane.plan.fetcher.loop
+    deserted = loop.call_later(left_s + STUBBORN_S, _desert, code, lane, late)
     try:
         async with asyncio.timeout(left_s) as limit:
             return await shielded(_go_on(made, waits_for))
@@ -62,6 +76,14 @@ async def on_loop(code: Code, arguments: tuple[Any, ...], deadline: float, lane:
         if not limit.expired():
             raise
         raise Late from None
+    finally:
+        deserted.cancel()
+
+
+def _desert(code: Code, lane: Lane, late: Callable[[], GatewayError]) -> None:
+    """Answer for code that was cancelled and goes on even so."""
+    _log.error("request %s: %s does not end when cancelled: it is left to itself", lane.call.request_id, code.label)
+    lane.desert(late())
 
 
 @types.coroutine

@@ -181,6 +181,15 @@ class Lane(Sink):
         if self.connection.exchange is self.call:
             respond_error(self.connection, self.call, error, self.plan.now())
 
+    def desert(self, error: GatewayError) -> None:
+        """Answer with an error in the place of code that does not end; whoever makes an answer can stop."""
+        connection = self.connection
+        if connection.exchange is self.call:
+            sink, connection.sink = connection.sink, None
+            if sink is not None:
+                sink.on_client_gone()
+            self.fail(error)
+
     @property
     def is_live(self) -> bool:
         """Whether the client still waits for (more of) the answer."""

@@ -4,21 +4,24 @@ import asyncio
 import logging
 from collections.abc import Callable
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.core.errors import GatewayError
 from gateway.core.message import FetchError, Response
 from gateway.executors.executor import Executor
 from gateway.observe.logs import OF_USERS
 from gateway.observe.registry import Registry
-from gateway.pipeline.invoke import Late, WrongResult, invoke
+from gateway.pipeline.invoke import Late, invoke
 from gateway.pipeline.lane import Lane
 from gateway.pipeline.python import Code, PluginCode
 from gateway.pipeline.request import ClientRequest
+from gateway.pipeline.result import WrongResult
 from gateway.pipeline.settings import PluginSettings
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_KINDS: Final = {"path": str, "query": str, "params": dict, "state": dict}
+"""What a plugin may set without being checked at once."""
 
 
 class _Failed(Exception):
@@ -71,8 +74,13 @@ class Plugin:
         assert self._on_request is not None
         request = lane.request
         before = copy_request(request) if self._allows else None
+
+        def checked(result: Any) -> Response | None:
+            _check_request(request)
+            return _checked_answer(result)
+
         try:
-            return await self._call(lane, self._on_request, (request,), lane.deadline, _checked_answer)
+            return await self._call(lane, self._on_request, (request,), lane.deadline, checked)
         except _Failed as failed:
             if before is None:
                 raise failed.error from None
@@ -109,7 +117,7 @@ class Plugin:
         began = now()
         due = began + self._timeout_s
         try:
-            return check(await invoke(code, self.executor, arguments, min(due, deadline), lane))
+            return check(await invoke(code, self.executor, arguments, min(due, deadline), lane, _late))
         except asyncio.CancelledError:
             raise
         except GatewayError as error:
@@ -164,8 +172,12 @@ def _error() -> GatewayError:
     return GatewayError("plugin_error", "a plugin failed; the gateway's log says more")
 
 
-def _late() -> GatewayError:
-    return GatewayError("plugin_timeout", "a plugin took too long")
+def _check_request(request: ClientRequest) -> None:
+    """Raises WrongResult where a plugin set what no request has."""
+    for name, kind in _KINDS.items():
+        value = getattr(request, name)
+        if not isinstance(value, kind):
+            raise WrongResult(f"with request.{name} = {value!r:.80}: it is of type {kind.__name__}")
 
 
 def _checked_answer(result: Any) -> Response | None:
@@ -194,3 +206,7 @@ def _checked_change(response: Response, before: Response) -> Response:
     elif not isinstance(response.body, bytes):
         raise WrongResult(f"a body of {type(response.body).__name__}: on_response can set bytes or str")
     return response
+
+
+def _late() -> GatewayError:
+    return GatewayError("plugin_timeout", "a plugin took too long")

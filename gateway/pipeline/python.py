@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -20,8 +20,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from gateway.pipeline.result import answering
 from gateway.pipeline.settings import short_name
 
+HANDLER: Final = "handler"
 _OWN_FILES: Final = (__file__, importlib.__file__, importlib.util.__file__, "<frozen importlib")
 
 
@@ -37,13 +39,13 @@ class Code:
     value: Any
     """What `run` names."""
     function: Callable[..., Any]
-    """What is to be called: `value`, or a method of a plugin."""
+    """What is to be called: `value`, or a method of a plugin, or what makes an answer of what `value` returns."""
     is_async: bool
     """Whether calling it makes a coroutine (or an async generator), and so belongs on the loop."""
     label: str
     """`module:name`, for logs and metrics."""
     method: str = ""
-    """on_request | on_response, of a plugin that is an object."""
+    """on_request | on_response, of a plugin that is an object; HANDLER, of a plain `def` that makes its answer, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ def load(run: str) -> Code:
 
 
 def load_handler(run: str) -> Code:
-    """A function that takes a Request. Raises CodeError."""
+    """A function that takes a Request; a plain `def` returns a Response then. Raises CodeError."""
     code = load(run)
     if inspect.isclass(code.value):
         raise CodeError(f"{run}: {_name_of(run)} is a class; a handler is a function that takes the request")
     _check_takes(code, ("the request",))
-    return code
+    return code if code.is_async else replace(code, function=answering(code.function), method=HANDLER)
 
 
 def load_plugin(run: str) -> PluginCode:

@@ -1,7 +1,7 @@
 """What a process of an executor runs: the users' Python by its name, with what is pickled for it.
 
-Requests and answers cross as pickles. They are made here, and not by who carries them, because the files of the users
-must be known as modules before anything of theirs can be unpickled.
+Arguments cross as a pickle in a pickle, because the files of the users must be known as modules before anything of
+theirs can be unpickled.
 """
 
 import pickle
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.core.message import Request, Response
-from gateway.pipeline.python import Code, know_file, known_files, load, load_plugin
+from gateway.pipeline.python import HANDLER, Code, know_file, known_files, load, load_plugin
+from gateway.pipeline.result import answering
 
 Packed = tuple[str, str, tuple[str, ...], bytes]
 """What to run, which method of it, the files that are modules, and the pickled arguments."""
@@ -20,8 +21,8 @@ def pack(code: Code, *arguments: Any) -> Packed:
     return code.run, code.method, known_files(), pickle.dumps(arguments)
 
 
-def call_packed(run: str, method: str, files: tuple[str, ...], data: bytes) -> bytes:
-    """Call it: what it returned and its arguments as it left them, pickled. Bodies that it left alone stay here."""
+def call_packed(run: str, method: str, files: tuple[str, ...], data: bytes) -> tuple[Any, tuple[Any, ...]]:
+    """Call it: what it returned and its arguments as it left them. Bodies that it left alone stay here."""
     function = prepare(run, method, files)
     arguments = pickle.loads(data)
     bodies = [each._body if isinstance(each, Request) else None for each in arguments]
@@ -29,12 +30,6 @@ def call_packed(run: str, method: str, files: tuple[str, ...], data: bytes) -> b
     for each, body in zip(arguments, bodies, strict=True):
         if isinstance(each, Request) and each._body is body:
             each._body = None
-    return pickle.dumps((result, arguments))
-
-
-def unpack(data: bytes) -> tuple[Any, tuple[Any, ...]]:
-    """What the function returned, and its arguments as it left them."""
-    result, arguments = pickle.loads(data)
     return result, arguments
 
 
@@ -55,6 +50,8 @@ def prepare(run: str, method: str, files: tuple[str, ...]) -> Callable[..., Any]
         know_file(file)
     if not method:
         return load(run).function
+    if method == HANDLER:
+        return answering(load(run).function)
     plugin = load_plugin(run)
     code = plugin.on_request if method == "on_request" else plugin.on_response
     assert code is not None

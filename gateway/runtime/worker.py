@@ -271,6 +271,7 @@ def run(control: Control) -> int:
         return 1
     settings = fetch_settings(start.settings)
     setup(settings.log, str(start.slot))
+    sys.stdout = sys.stderr  # what users' code prints must not tear a line of the access log
     sys.setswitchinterval(SWITCH_S)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -641,7 +641,7 @@ def test_a_handler_can_run_in_another_process(gateway: Gateway) -> None:
         ("error", "handler_error", "KeyError: 'the secret' at "),
         ("quote", "handler_error", "Type is not JSON serializable: Quote"),
         ("wrong", "handler_error", "returned Quote: return a Response"),
-        ("local", "handler_error", "pickle"),
+        ("local", "handler_error", "returned function: return a Response"),
         ("dies", "handler_error", "ended in the middle of the call (exit code 3)"),
         ("hangs", "executor_timeout", None),
     ],
