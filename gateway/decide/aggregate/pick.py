@@ -49,6 +49,8 @@ def pick_problem(expression: str) -> str:
         parsed = _compiled(expression)
     except JMESPathError as error:
         return f"not a JMESPath expression: {' '.join(str(error).split())}"
+    except RecursionError:
+        return "this JMESPath expression is nested too deep"
     unknown = sorted(_functions(parsed.parsed) - set(Functions.FUNCTION_TABLE))
     return f"JMESPath has no function {unknown[0]}()" if unknown else ""
 

@@ -55,6 +55,7 @@ def test_what_is_right_has_no_problems(settings: SourceSettings) -> None:
         (source(body={"a": [0, {"b": "{nobody}"}]}), ("body", "a", 1, "b"), "nobody"),
         (source(body={1: "x"}), ("body", 1), "write '1'"),
         (source(pick="a["), ("pick",), "not a JMESPath expression"),
+        (source(pick="(" * 5000 + "a" + ")" * 5000), ("pick",), "nested too deep"),
         (source(pick="a | foo(@)"), ("pick",), "no function foo()"),
         (source(required=True, has_fallback=True), ("fallback",), "keep one"),
         (source(method="HEAD"), ("method",), "no body"),
