@@ -53,6 +53,8 @@ class Processes:
         self._changed = threading.Condition()
         self._ready: deque[Process] = deque()
         self._alive: set[Process] = set()
+        self._put_off = 0
+        """Places for which the system gave no thread to start a process on."""
         self._busy = 0
         self._failed_starts = 0
         self._closed = False
@@ -132,8 +134,11 @@ class Processes:
         return True
 
     def check(self) -> None:
-        """Replace those that ended while they had nothing to do."""
+        """Replace those that ended while they had nothing to do, and start those that could not be."""
         with self._changed:
+            put_off, self._put_off = self._put_off, 0
+            for _ in range(put_off):
+                self._start_one(None)
             for process in [each for each in self._ready if not each.lives()]:
                 self._ready.remove(process)
                 self._replace(process)
@@ -169,7 +174,14 @@ class Processes:
         """Start one, in place of the one `before`, on a thread of its own, since that takes a while."""
         ready: Future[None] = Future()
         name = f"executor-{self.name}-start"
-        threading.Thread(target=self._start, args=(before, ready), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._start, args=(before, ready), name=name, daemon=True).start()
+        except RuntimeError as error:
+            self._put_off += 1
+            self.failure = str(error)
+            ready.set_exception(ProcessDied(f"a process of the executor {self.name} cannot start: {error}"))
+            if before is not None:
+                _log.error("executor %s: process %d ended (%s): %s", self.name, before.pid, before.end(), error)
         return ready
 
     def _start(self, before: "Process | None", ready: "Future[None]") -> None:

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,24 @@ async def test_one_that_dies_while_idle_is_replaced(made: Made) -> None:
         return executor.stats()["idle"] == 1 and between not in executor.processes.pids
 
     await eventually(is_replaced)
+
+
+async def test_a_place_outlives_a_system_without_more_threads(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    executor = await started(made)
+    before = await executor.call(code.pid)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(ProcessDied):
+            await executor.call(code.die, 3)
+        executor.measure()
+        assert made.executors[0].degraded == [0]
+    assert executor.processes.pids == []
+    assert not runs(before)
+    executor.measure()
+    assert await executor.call(code.add, 1, 1) == 2
 
 
 async def test_who_is_free_for_longest_comes_first(made: Made) -> None:
