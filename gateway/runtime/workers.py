@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from gateway.core.clock import monotonic
 from gateway.observe.memory import HUNG_AFTER_S, Slot, WorkerState
@@ -134,6 +136,8 @@ class Workers:
             if process is not None and (how := process.end()) is not None:
                 self._on_control(place, process)  # its last words
                 self._ended(place, process, how)
+        if os.getpid() == 1:
+            _reap_orphans({process.pid for process in self._processes()})
 
     def _ended(self, place: _Place, process: Process, how: str) -> None:
         self._loop.remove_reader(process.control)
@@ -203,3 +207,10 @@ class Workers:
 
     def __repr__(self) -> str:
         return f"<Workers {[place.slot for place in self._places]} restarts={dict(self.restarts)}>"
+
+
+def _reap_orphans(own: set[int]) -> None:
+    """What workers leave behind is ours where we are the first process of a container; nobody else waits for it."""
+    with suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in own:
+            os.waitpid(ended.si_pid, os.WNOHANG)

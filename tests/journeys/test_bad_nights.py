@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -251,6 +253,28 @@ def test_what_a_process_started_ends_with_the_worker_too(serve: Callable[..., Ga
         assert runs(started)
         os.kill(own.workers()[0], signal.SIGKILL)
         until(lambda: not runs(started))
+
+
+IN_A_CONTAINER = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+def test_as_the_first_process_of_a_container_it_leaves_no_zombies(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n" + config(tmp_path))
+    words = [*IN_A_CONTAINER, sys.executable, "-m", "gateway", "run", str(file)]
+    with (tmp_path / "errors").open("wb") as errors:
+        outside = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors)
+    try:
+        supervisor = until(lambda: children(outside.pid))[0]
+        worker = until(lambda: [pid for pid in children(supervisor) if len(children(pid)) == 3])[0]
+        left = children(worker)
+        until(lambda: "listening on" in (tmp_path / "errors").read_text())
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
+        os.kill(supervisor, signal.SIGTERM)
+        assert outside.wait(10) == 0
+    finally:
+        outside.kill()
 
 
 # --- threads and the loop --------------------------------------------------------------------------------------------
