@@ -80,7 +80,8 @@ async def serve(wire: Wire) -> None:
             return
         if b"/chunked" in line:
             await wire.send(
-                b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\nX-Up: 1\r\nConnection: X-Up\r\nKeep-Alive: timeout=5\r\n\r\n"
+                b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n"
+                b"X-Up: 1\r\nConnection: X-Up\r\nKeep-Alive: timeout=5\r\n\r\n"
             )
             await wire.send(b"2\r\nab\r\n2\r\ncd\r\n0\r\nX-Trailer: t\r\n\r\n")
         elif b"/nothing" in line:
