@@ -72,7 +72,8 @@ BAD_MODULES = [
     ("raise KeyboardInterrupt", "importing it failed: KeyboardInterrupt"),
     ("import os\nprint('the last word', flush=True)\nos._exit(4)", "importing it ends the process (exit code 4)"),
     ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "importing it ends the process (killed by SIGKILL)"),
-    ("import os\nos.closerange(0, 100)\n1 / 0", "importing it ends the process (exit code 1)"),
+    # 1, or 120 where the interpreter cannot even flush what is closed
+    ("import os\nos.closerange(0, 100)\n1 / 0", "importing it ends the process (exit code 1"),
 ]
 
 
