@@ -139,7 +139,7 @@ class Delivery(Sink):
         self.give_up(error)
 
     def _has_another(self) -> bool:
-        return any(target not in self._tried for target in self.upstream.targets)
+        return any(target not in self._tried for target in self.upstream.usable)
 
     # --- who wants the answer -----------------------------------------------------------------------------------
 

@@ -17,7 +17,10 @@ class Target:
         "_upstream",
         "authority",
         "cells",
+        "checked",
         "connections",
+        "drained",
+        "ejected",
         "ewma_at",
         "ewma_s",
         "in_flight",
@@ -43,6 +46,12 @@ class Target:
         """What Host says with `host: upstream`, or where the client sent none."""
         self.weight = weight
         self.connections = connections
+        self.checked = True
+        """What the active checks say; True where there are none."""
+        self.ejected = False
+        """Put aside for its errors."""
+        self.drained = False
+        """Put aside by an operator."""
         self.in_flight = 0
         self.ewma_s = 0.0
         self.ewma_at = -inf
@@ -59,6 +68,11 @@ class Target:
         )
         self._codes: dict[int, int] = {}
         self._errors: dict[str, int] = {}
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it takes part in balancing."""
+        return self.checked and not self.ejected and not self.drained
 
     def count_answer(self, status: int) -> None:
         cell = self._codes.get(status)
@@ -80,7 +94,7 @@ class Target:
         """Write the gauges."""
         in_flight, target_up, idle, active = self._gauges
         self.cells[in_flight] = float(self.in_flight)
-        self.cells[target_up] = float(up)
+        self.cells[target_up] = float(up and self.is_usable)
         self.cells[idle] = float(self.connections.idle if up else 0)
         self.cells[active] = float(self.connections.active if up else 0)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.core.errors import GatewayError
 from gateway.decide.balance.protocol import Balancer
@@ -19,6 +19,8 @@ from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 from gateway.upstreams.target import Target
 
 _log = logging.getLogger(__name__)
+
+Report = Callable[[Target, float, bool, float], None]
 
 
 class Upstream:
@@ -39,8 +41,8 @@ class Upstream:
         self.name = settings.name
         self.settings = settings
         self.balancer = balancer
-        self.report = balancer.report if balancer.wants_reports else None
-        """Told of every attempt, where the balancer wants to know."""
+        self.report: Report | None = balancer.report if balancer.wants_reports else None
+        """Told of every attempt, where somebody wants to know: target, latency (s), whether it went well, now."""
         self.duration: Histogram = registry.histogram("gateway_upstream_request_duration_seconds", upstream=self.name)
         self.connect: Histogram = registry.histogram("gateway_upstream_connect_duration_seconds", upstream=self.name)
         self._registry = registry
@@ -59,11 +61,33 @@ class Upstream:
             self._target(each, each.host) for each in settings.targets if not each.dns
         )
         self._outcomes: dict[str, int] = {}
+        self.usable: tuple[Target, ...] = ()
+        self.refresh()
         registry.on_flush(self.flush)
+
+    def report_to(self, also: Report) -> None:
+        """Tell one more of every attempt."""
+        first = self.report
+
+        def both(target: Target, latency_s: float, ok: bool, now: float) -> None:
+            if first is not None:
+                first(target, latency_s, ok, now)
+            also(target, latency_s, ok, now)
+
+        self.report = also if first is None else both
+
+    def refresh(self) -> None:
+        """Find anew who takes part in balancing; to be called when that changed for a target.
+
+        All bad is taken for a fault of the judgement: then all take part that nobody drained, as with Envoy's panic
+        mode at 0 %.
+        """
+        usable = tuple(target for target in self.targets if target.is_usable)
+        self.usable = usable or tuple(target for target in self.targets if not target.drained)
 
     def pick(self, tried: Sequence[Target], key: str | None, now: float) -> Target:
         """The next target, another than those tried. Raises GatewayError no_healthy_target where there is none."""
-        candidates = self.targets
+        candidates = self.usable
         if tried:
             candidates = tuple(target for target in candidates if target not in tried)
         if not candidates:
@@ -124,6 +148,7 @@ class Upstream:
         if new or len(keep) != len(self.targets):
             self._named_by |= {target.key: named for target in new}
             self.targets = (*keep, *new)
+            self.refresh()
 
     def _is_of(self, target: Target, named: TargetSettings) -> bool:
         return self._named_by.get(target.key) is named
