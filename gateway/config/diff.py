@@ -1,0 +1,147 @@
+"""What a reload would change: two GatewaySettings, compared by what they do.
+
+Only names of keys are told, never values, since those may be secrets.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from gateway.config.settings import GatewaySettings
+from gateway.decide.aggregate.settings import AggregateSettings
+from gateway.pipeline.settings import (
+    AppSettings,
+    ForwardSettings,
+    HandlerSettings,
+    RedirectSettings,
+    RespondSettings,
+)
+from gateway.upstreams.settings import UpstreamSettings
+
+_KEYS = {
+    "balance.kind": "balance",
+    "balance.hash_on": "balance",
+    "body": "body_limit",
+    "request_headers": "headers.request",
+    "response_headers": "headers.response",
+    "match.paths": "match.path",
+    "limits.head": "limits",
+    "answer.call": "handler",
+}
+"""Places that the config spells in another way, beyond the unit at their end."""
+_ANSWERS = {
+    ForwardSettings: "to",
+    RespondSettings: "respond",
+    RedirectSettings: "redirect",
+    HandlerSettings: "handler",
+    AppSettings: "app",
+    AggregateSettings: "aggregate",
+}
+_UNSEEN = ("source",)
+"""Where something stands in a file changes nothing that it does."""
+_REFUSED = {
+    "workers": "the number of processes is fixed at start; restart the gateway",
+    "admin": "the admin address is opened once at start; restart the gateway",
+}
+"""What cannot be changed live, and why."""
+_OTHERS = {
+    "trusted_proxies": "trusted_proxies",
+    "log": "log",
+    "access_log": "access_log",
+    "client": "limits",
+    "limits": "limits",
+    "shutdown": "shutdown",
+    "loop_guard_s": "loop_guard",
+}
+"""Fields that stand for themselves, with their key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One text a change, by kind: `+` is added, `-` is removed, `~` is changed, with the keys that did."""
+
+    refused: tuple[str, ...] = ()
+    """What cannot be changed live, with the reason: none of the others is done while there is one."""
+    listeners: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self.document().values())
+
+    def document(self) -> dict[str, list[str]]:
+        """All of it as plain values, by kind."""
+        return {each.name: list(getattr(self, each.name)) for each in fields(self)}
+
+
+def changes(old: GatewaySettings, new: GatewaySettings) -> Changes:
+    """What changes from `old` to `new`, in the order of `old`, then what is new."""
+    return Changes(
+        refused=tuple(_refused(old, new)),
+        listeners=tuple(_named("listener", old.listen, new.listen)),
+        routes=tuple(_named("route", old.routes, new.routes)),
+        upstreams=tuple(_named("upstream", old.upstreams, new.upstreams)),
+        executors=tuple(_named("executor", old.executors, new.executors)),
+        others=tuple(dict.fromkeys(_others(old, new))),
+    )
+
+
+def _refused(old: GatewaySettings, new: GatewaySettings) -> Iterator[str]:
+    for name, why in _REFUSED.items():
+        keys = list(_keys(getattr(old, name), getattr(new, name), name))
+        if keys:
+            yield f"{', '.join(keys)}: {why}"
+
+
+def _others(old: GatewaySettings, new: GatewaySettings) -> Iterator[str]:
+    for name, key in _OTHERS.items():
+        for changed in _keys(getattr(old, name), getattr(new, name), key):
+            yield f"~ {changed}"
+
+
+def _named(kind: str, old: Iterable[Any], new: Iterable[Any]) -> Iterator[str]:
+    before, after = {each.name: each for each in old}, {each.name: each for each in new}
+    for name, was in before.items():
+        if name not in after:
+            yield f"- {kind} {name}"
+        else:
+            keys = list(dict.fromkeys(_keys(was, after[name])))
+            if keys:
+                yield f"~ {kind} {name}: {', '.join(keys)}"
+    for name in after:
+        if name not in before:
+            yield f"+ {kind} {name}"
+
+
+def _keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """The keys under which two values differ."""
+    if old == new:
+        return
+    if not is_dataclass(old) or type(old) is not type(new):
+        yield f"{_ANSWERS[type(old)]} becomes {_ANSWERS[type(new)]}" if type(old) in _ANSWERS else path
+        return
+    for each in fields(old):
+        if each.name in _UNSEEN:
+            continue
+        was, now = getattr(old, each.name), getattr(new, each.name)
+        if each.name == "targets" and isinstance(old, UpstreamSettings):
+            yield from _targets(was, now)
+        else:
+            yield from _keys(was, now, _key(path, each.name))
+
+
+def _key(path: str, name: str) -> str:
+    key = name.removesuffix("_s").removesuffix("_bytes")
+    whole = f"{path}.{key}" if path else key
+    return _KEYS.get(whole) or whole.removeprefix("answer.")
+
+
+def _targets(old: Iterable[Any], new: Iterable[Any]) -> Iterator[str]:
+    before, after = {each.label: each for each in old}, {each.label: each for each in new}
+    signs = [f"-{label}" for label in before if label not in after]
+    signs += [f"~{label}" for label, was in before.items() if label in after and after[label] != was]
+    signs += [f"+{label}" for label in after if label not in before]
+    if signs:
+        yield f"targets ({' '.join(signs)})"
