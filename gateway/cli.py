@@ -13,8 +13,10 @@ COMMANDS = {
     "explain": "gateway.config.commands:explain",
     "routes": "gateway.config.commands:routes",
     "test": "gateway.config.commands:test",
+    "plan": "gateway.config.commands:plan",
     "schema": "gateway.config.commands:schema",
     "status": "gateway.runtime.commands:status",
+    "reload": "gateway.runtime.commands:reload",
     "drain": "gateway.runtime.commands:drain",
 }
 """Name to `module:function`. To add a command: a line here."""

@@ -23,12 +23,12 @@ def parse_request(line: str, headers: Iterable[tuple[str, str]] = ()) -> Asked:
     fields: dict[str, str] = {}
     for name, value in headers:
         fields[name.lower()] = f"{fields[name.lower()]}, {value}" if name.lower() in fields else value
-    host = _host(authority or fields.get("host", ""))
+    host = host_name(authority or fields.get("host", ""))
     return Asked(method, host, normalise_path("/" + path), fields, query if "?" in words[-1] else None)
 
 
-def _host(authority: str) -> str:
-    """Without its port, in lower case."""
+def host_name(authority: str) -> str:
+    """Of a Host field: without its port, in lower case. Raises ValueError."""
     if authority.startswith("["):
         return authority.partition("]")[0].lower() + "]"
     name = authority.partition(":")[0]

@@ -1,7 +1,7 @@
-"""`gateway check`, `routes`, `explain`, `test` and `schema`: all that needs no running gateway."""
+"""`gateway check`, `routes`, `explain`, `test`, `plan` and `schema`: all that needs no running gateway."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -111,6 +111,33 @@ def test(config: str, no_import: bool) -> None:
         click.echo(f"{len(failed)} of {_count(len(outcomes), 'test')} failed", err=True)
         sys.exit(FAILED)
     click.echo(f"ok: {_count(len(outcomes), 'test')}")
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--log", type=click.File("rb"), metavar="ACCESS_LOG", help="Requests to route by both (json; - is stdin)."
+)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+@_NO_IMPORT
+def plan(old: str, new: str, log: IO[bytes] | None, as_json: bool, no_import: bool) -> None:
+    """Say what a reload from the config OLD to NEW would change; with a log, which of its requests go elsewhere."""
+    from gateway.config.diff import changes
+    from gateway.config.replay import lines_of, replay
+
+    before, after = read(old, no_import=no_import).settings, read(new, no_import=no_import).settings
+    found = changes(before, after)
+    told = None if log is None else replay(before, after, lines_of(log))
+    if as_json:
+        from gateway.config.show_plan import plan_document
+        from gateway.core.json import dumps_pretty
+
+        click.echo(dumps_pretty(plan_document(found, told)), nl=False)
+        return
+    from gateway.config.show_plan import plan_lines
+
+    click.echo("\n".join(plan_lines(found, told)))
 
 
 @click.command()
