@@ -68,7 +68,7 @@ class GatewayCollector(Collector):
 
     def _own(self) -> dict[str, list[Sample]]:
         state, now = self._state, time.monotonic()
-        up: _Values = [((str(slot.index),), float(slot.serves(now))) for slot in state.slots]
+        up: _Values = [((str(slot.index),), float(slot.serves(now))) for slot in state.slots if not slot.retired]
         own: dict[str, _Values] = {
             "gateway_worker_up": up,
             "gateway_worker_restarts_total": [((reason,), n) for reason, n in state.restarts.items()],

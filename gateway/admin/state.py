@@ -27,7 +27,7 @@ class AdminState(Protocol):
 
     @property
     def slots(self) -> Sequence[Slot]:
-        """The slots of all workers that are meant to run, living or dead. Say `mark_dead()` when one ended."""
+        """The slots of all workers so far, living or dead. Say `mark_dead()` or `retire()` when one ended."""
 
     @property
     def restarts(self) -> Mapping[str, int]:

@@ -39,7 +39,7 @@ def status(state: AdminState, reading: Reading, now: float, now_wall: float) -> 
             "loaded_at": f"{datetime.fromtimestamp(state.loaded_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
             "path": settings.path,
         },
-        "workers": [_worker(slot, now) for slot in state.slots],
+        "workers": [_worker(slot, now) for slot in state.slots if not slot.retired],
         "restarts": dict(state.restarts),
         "total": _total(state.slots, reading),
         "listeners": _listeners(settings.listen, reading),

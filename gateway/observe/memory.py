@@ -33,13 +33,14 @@ Entry = tuple[int, int, str, tuple[str, ...]]
 
 
 class WorkerState(IntEnum):
-    """What the worker of a slot is doing; EMPTY: the slot was never used."""
+    """What the worker of a slot is doing. EMPTY: it was never used; RETIRED: its worker has a successor elsewhere."""
 
     EMPTY = 0
     STARTING = 1
     SERVING = 2
     DRAINING = 3
     DEAD = 4
+    RETIRED = 5
 
 
 class Slot:
@@ -131,7 +132,12 @@ class Slot:
 
     def alive(self) -> bool:
         """True while a worker owns the slot: only then do its gauges mean anything."""
-        return self.state not in (WorkerState.EMPTY, WorkerState.DEAD)
+        return self.state not in (WorkerState.EMPTY, WorkerState.DEAD, WorkerState.RETIRED)
+
+    @property
+    def retired(self) -> bool:
+        """True while the slot only keeps what its last worker counted."""
+        return self.state is WorkerState.RETIRED
 
     def serves(self, now: float) -> bool:
         """True if the worker takes requests and its loop turns."""
@@ -142,6 +148,11 @@ class Slot:
         self.state = WorkerState.DEAD
         self.pid = self.connections = self.buffered = 0
         self.degraded = []
+
+    def retire(self) -> None:
+        """As `mark_dead`, of a worker that nobody misses: the slot is free for another."""
+        self.mark_dead()
+        self.state = WorkerState.RETIRED
 
     def append_directory(self, lines: bytes) -> None:
         """Add `lines` and only then publish them, so that a reader or a successor never sees half a line."""

@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from gateway.admin.app import build_app
 from gateway.config.settings import GatewaySettings
-from gateway.observe.memory import HUNG_AFTER_S, SharedMemory, Slot
+from gateway.observe.memory import HUNG_AFTER_S, SharedMemory, Slot, WorkerState
 from gateway.runtime.admin_thread import AdminThread
 from gateway.runtime.control import Reopen, store_settings
 from gateway.runtime.launch import WORKER, Launcher
 from gateway.runtime.limits import raise_descriptor_limit
 from gateway.runtime.listeners import ListenError, OpenSocket, open_socket
-from gateway.runtime.workers import StartError, Workers
+from gateway.runtime.workers import RollError, StartError, Workers
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Supervisor:
         self._sockets: list[OpenSocket] = []
         self._slots: list[Slot] = []
         self._workers: Workers | None = None
+        self._roll: asyncio.Task[None] | None = None
 
     @property
     def settings(self) -> GatewaySettings:
@@ -65,7 +66,7 @@ class Supervisor:
 
     @property
     def slots(self) -> Sequence[Slot]:
-        return self._slots
+        return [slot for slot in self._slots if slot.state is not WorkerState.EMPTY]
 
     @property
     def restarts(self) -> Mapping[str, int]:
@@ -141,16 +142,17 @@ class Supervisor:
 
     def _make_workers(self) -> Workers:
         count = self._settings.workers
-        memory = SharedMemory(SharedMemory.create(count))
+        memory = SharedMemory(SharedMemory.create(count + 1))  # one to spare, for a successor
         self._slots = memory.slots
         launcher = Launcher(
-            slots=count,
+            slots=count + 1,
             settings=store_settings(self._settings),
             memory=memory.fd,
             sockets=[each.sock.fileno() for each in self._sockets[:-1]],
             module=self._worker_module,
         )
-        return Workers(self._loop, memory.slots, launcher, hung_after_s=self._hung_after_s)
+        *slots, spare = memory.slots
+        return Workers(self._loop, slots, launcher, spare=spare, hung_after_s=self._hung_after_s)
 
     def _on_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -170,6 +172,8 @@ class Supervisor:
             return
         for slot in self._slots:
             slot.draining = True
+        if self._roll is not None:
+            self._roll.cancel()
         self._stop.set()
 
     def _on_reopen_signal(self) -> None:
@@ -181,7 +185,21 @@ class Supervisor:
         _log.warning("SIGHUP: this version does not reload; restart it to use a changed config")
 
     def _on_upgrade_signal(self) -> None:
-        _log.warning("SIGUSR2: this version does not replace its workers on a signal")
+        if self._stop.is_set() or not self._workers or not self._workers.started:
+            _log.warning("SIGUSR2: workers are replaced only while the gateway serves")
+        elif self._roll is not None and not self._roll.done():
+            _log.warning("SIGUSR2: the workers are being replaced already")
+        else:
+            self._roll = self._loop.create_task(self._replace_all(self._workers))
+
+    async def _replace_all(self, workers: Workers) -> None:
+        _log.info("replacing the workers, one after the other")
+        try:
+            await workers.roll(self._settings.shutdown.drain_s)
+        except RollError as error:
+            _log.error("a new worker does not serve, those that run stay: %s", error)
+        else:
+            _log.info("all workers were replaced")
 
     def _greet(self, admin: OpenSocket, limit: int) -> None:
         for each in self._settings.listen:

@@ -266,10 +266,16 @@ class _Counted:
 
 def run(control: Control) -> int:
     """Serve until told to end; the exit code."""
-    start = control.receive()
-    if not isinstance(start, Start):
+    try:
+        start = control.receive()
+        if not isinstance(start, Start):
+            return 1
+        settings = fetch_settings(start.settings)
+    except Exception as error:  # whatever a pickle raises that another version made
+        control.send(
+            Failed(f"this version of the code does not read what the running one hands over ({error}): restart")
+        )
         return 1
-    settings = fetch_settings(start.settings)
     setup(settings.log, str(start.slot))
     sys.stdout = sys.stderr  # what users' code prints must not tear a line of the access log
     sys.setswitchinterval(SWITCH_S)

@@ -1,4 +1,4 @@
-"""Keeping the workers alive: started, watched, replaced with back-off, told what to do, ended."""
+"""Keeping the workers alive: started, watched, replaced with back-off or by a roll, told what to do, ended."""
 
 import asyncio
 import logging
@@ -31,6 +31,10 @@ class StartError(Exception):
     """No worker could start; the text says why."""
 
 
+class RollError(Exception):
+    """The roll stopped, and the workers that it had not reached stay; the text says why."""
+
+
 class _Place:
     """One slot and who works in it. `quick`: how many of its processes in a row ended soon after their start."""
 
@@ -39,6 +43,10 @@ class _Place:
         self.process: Process | None = None
         self.quick = 0
         self.timer: asyncio.TimerHandle | None = None
+        self.arrival: asyncio.Future[str] | None = None
+        """Of a successor: empty once it serves, or why it does not."""
+        self.departure: asyncio.Future[None] | None = None
+        """Of one that has a successor: when it has ended."""
 
 
 class Workers:
@@ -50,11 +58,13 @@ class Workers:
         slots: list[Slot],
         launch: Callable[[int], Process],
         *,
+        spare: Slot,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self._loop = loop
         self._launch = launch
         self._places = [_Place(slot) for slot in slots]
+        self._spare = spare
         self._hung_after_s = hung_after_s
         self._check_s = min(1.0, hung_after_s / 4)
         self._started: asyncio.Future[None] = loop.create_future()
@@ -70,6 +80,52 @@ class Workers:
             self._start(place)
         self._loop.call_later(self._check_s, self._check, monotonic())
         await self._started
+
+    async def roll(self, drain_s: float) -> None:
+        """Replace all, one after the other: the successor serves before the old one drains. Raises RollError.
+
+        The successor takes the spare slot, the slot of the one that ended is the next spare: what a slot counted stays.
+        """
+        for place in list(self._places):
+            successor = await self._succeed()
+            successor.quick = 0
+            await self._leave(place, drain_s)
+
+    async def _succeed(self) -> _Place:
+        """A new place whose worker serves."""
+        place = _Place(self._spare)
+        arrival = place.arrival = self._loop.create_future()
+        self._places.append(place)
+        self._start(place)
+        if failure := await arrival:
+            raise RollError(failure)
+        place.arrival = None
+        return place
+
+    async def _leave(self, place: _Place, drain_s: float) -> None:
+        """Let the worker of `place` drain, and make its slot the spare one."""
+        departure = place.departure = self._loop.create_future()
+        if place.timer is not None:
+            place.timer.cancel()
+        if place.process is None:
+            self._retire(place)
+            return
+        place.process.control.send(Drain(drain_s))
+        late = self._loop.call_later(drain_s + CUT_S, place.process.popen.kill)
+        await departure
+        late.cancel()
+
+    def _retire(self, place: _Place) -> None:
+        self._places.remove(place)
+        self._spare = place.slot
+        place.slot.retire()
+        if place.departure is not None and not place.departure.done():
+            place.departure.set_result(None)
+
+    @property
+    def started(self) -> bool:
+        """True once `start` has returned."""
+        return self._started.done()
 
     def tell(self, message: Message) -> None:
         """Send `message` to every worker."""
@@ -111,6 +167,8 @@ class Workers:
         except OSError as error:
             _log.error("worker %d cannot be started: %s", place.slot.index, error)
             place.slot.mark_dead()
+            if self._did_not_arrive(place, str(error)):
+                return
             place.quick += 1
             self._settle(f"workers cannot be started: {error}")
             self._again(place)
@@ -123,6 +181,8 @@ class Workers:
             while (message := process.control.receive()) is not None:
                 if isinstance(message, Ready):
                     process.ready = True
+                    if place.arrival is not None and not place.arrival.done():
+                        place.arrival.set_result("")
                     self._settle()
                 elif isinstance(message, Failed):
                     process.failure = message.text
@@ -131,7 +191,7 @@ class Workers:
         self._loop.remove_reader(process.control)
 
     def _reap(self) -> None:
-        for place in self._places:
+        for place in list(self._places):
             process = place.process
             if process is not None and (how := process.end()) is not None:
                 self._on_control(place, process)  # its last words
@@ -147,8 +207,13 @@ class Workers:
         if self._ending:
             self._note_end()
             return
+        if place.departure is not None:
+            self._retire(place)
+            return
         place.quick = place.quick + 1 if monotonic() - process.started_at < QUICK_S else 0
         why = f"cannot start: {process.failure}" if process.failure else f"ended ({how})"
+        if self._did_not_arrive(place, f"it {why}"):
+            return
         if not self._started.done():
             self._settle(f"worker {place.slot.index} {why}")
             return
@@ -156,6 +221,14 @@ class Workers:
         self.restarts[reason] += 1
         _log.error("worker %d (pid %d) %s: it is replaced", place.slot.index, process.pid, why)
         self._again(place)
+
+    def _did_not_arrive(self, place: _Place, why: str) -> bool:
+        """True of a successor that ended before it served: it gets no second try."""
+        if place.arrival is None or place.arrival.done():
+            return False
+        self._retire(place)
+        place.arrival.set_result(why)
+        return True
 
     def _again(self, place: _Place) -> None:
         if self._ending or not self._started.done():

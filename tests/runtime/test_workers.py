@@ -9,22 +9,25 @@ from itertools import pairwise
 import pytest
 
 from gateway.observe.memory import SharedMemory, WorkerState
+from gateway.runtime.control import Control, Drain, Message
 from gateway.runtime.launch import Launcher, Process
-from gateway.runtime.workers import BACKOFF_S, StartError, Workers
+from gateway.runtime.workers import BACKOFF_S, RollError, StartError, Workers
 
 
 class Crew:
     """Workers over fake processes; `launched` holds every process ever started."""
 
     def __init__(self, count: int, hung_after_s: float) -> None:
-        self.memory = SharedMemory(SharedMemory.create(count))
+        self.memory = SharedMemory(SharedMemory.create(count + 1))
         self.launched: list[Process] = []
         self.times: list[float] = []
         self.loop = asyncio.get_running_loop()
         self._launch = Launcher(
-            slots=count, settings=self.memory.fd, memory=self.memory.fd, sockets=(), module="tests.support.worker"
+            slots=count + 1, settings=self.memory.fd, memory=self.memory.fd, sockets=(), module="tests.support.worker"
         )
-        self.workers = Workers(self.loop, self.memory.slots, self.launch, hung_after_s=hung_after_s)
+        self.workers = Workers(
+            self.loop, self.memory.slots[:-1], self.launch, spare=self.memory.slots[-1], hung_after_s=hung_after_s
+        )
 
     def launch(self, slot: int) -> Process:
         self.times.append(self.loop.time())
@@ -32,7 +35,10 @@ class Crew:
         return self.launched[-1]
 
     def serving(self) -> bool:
-        return all(slot.state is WorkerState.SERVING for slot in self.memory.slots)
+        return self.states().count(WorkerState.SERVING) == len(self.memory.slots) - 1
+
+    def states(self) -> list[WorkerState]:
+        return [slot.state for slot in self.memory.slots]
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
@@ -63,7 +69,7 @@ async def test_start_returns_when_all_serve(hire: Hire) -> None:
     crew = hire("serve", 2)
     await crew.workers.start()
     assert crew.serving()
-    assert [slot.pid for slot in crew.memory.slots] == [process.pid for process in crew.launched]
+    assert [slot.pid for slot in crew.memory.slots[:-1]] == [process.pid for process in crew.launched]
 
 
 @pytest.mark.parametrize(
@@ -164,3 +170,84 @@ async def test_the_end_does_not_wait_for_a_replacement(hire: Hire) -> None:
     await crew.until(lambda: crew.workers.restarts["exit"] == 2)
     await asyncio.wait_for(crew.workers.kill(), 5)
     assert len(crew.launched) == 2
+
+
+# --- rolling ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_roll_replaces_all_and_leaves_one_slot_to_spare(hire: Hire) -> None:
+    crew = hire("serve", 2)
+    await crew.workers.start()
+    for turn in (1, 2):
+        await crew.workers.roll(10)
+        assert crew.serving()
+        assert len(crew.launched) == 2 + 2 * turn
+        assert [process.end() for process in crew.launched[:-2]] == ["exit code 0"] * 2 * turn
+        assert crew.states().count(WorkerState.RETIRED) == 1
+    assert not crew.workers.restarts
+
+
+async def test_the_successor_serves_before_the_old_one_is_told_to_end(
+    hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = hire("serve")
+    await crew.workers.start()
+    seen: list[list[WorkerState]] = []
+    send = Control.send
+
+    def note(control: Control, message: Message) -> bool:
+        if isinstance(message, Drain):
+            seen.append(crew.states())
+        return send(control, message)
+
+    monkeypatch.setattr(Control, "send", note)
+    await crew.workers.roll(10)
+    assert seen == [[WorkerState.SERVING, WorkerState.SERVING]]
+
+
+@pytest.mark.parametrize(("behaviour", "words"), [("fail", "it cannot start: no such thing"), ("exit", "it ended")])
+async def test_a_roll_ends_with_the_first_that_cannot_start(
+    hire: Hire, monkeypatch: pytest.MonkeyPatch, behaviour: str, words: str
+) -> None:
+    crew = hire("serve", 2)
+    await crew.workers.start()
+    monkeypatch.setenv("FAKE_WORKER", behaviour)
+    with pytest.raises(RollError, match=words):
+        await crew.workers.roll(10)
+    assert crew.serving()
+    assert len(crew.launched) == 3
+    assert [process.end() for process in crew.launched[:2]] == [None, None]
+    monkeypatch.setenv("FAKE_WORKER", "serve")
+    await crew.workers.roll(10)
+    assert crew.serving()
+
+
+async def test_a_roll_ends_when_no_process_can_be_made(hire: Hire, monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = hire("serve")
+    await crew.workers.start()
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/no/such/python")
+        with pytest.raises(RollError):
+            await crew.workers.roll(10)
+    await crew.workers.roll(10)
+    assert crew.serving()
+
+
+async def test_an_old_worker_that_does_not_end_is_killed(hire: Hire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.runtime.workers.CUT_S", 0.2)
+    crew = hire("hang")
+    await crew.workers.start()
+    monkeypatch.setenv("FAKE_WORKER", "serve")
+    await crew.workers.roll(0.1)
+    assert crew.launched[0].end() == "SIGKILL"
+    assert crew.serving()
+
+
+async def test_a_roll_that_is_interrupted_leaves_nobody_behind(hire: Hire) -> None:
+    crew = hire("serve", 2)
+    await crew.workers.start()
+    roll = asyncio.create_task(crew.workers.roll(10))
+    await crew.until(lambda: len(crew.launched) == 3)
+    roll.cancel()
+    await crew.workers.drain(10)
+    assert [process.end() for process in crew.launched] == ["exit code 0"] * 3
