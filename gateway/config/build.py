@@ -8,9 +8,10 @@ from gateway.config.lines import KeyPath, Map, Value, locate
 from gateway.config.model import Config, Test
 from gateway.config.model_listen import AccessLog, Listen
 from gateway.config.model_route import Edits, Respond, Route, whole_shares
-from gateway.config.model_upstream import Upstream
+from gateway.config.model_upstream import Outlier, Upstream
 from gateway.config.settings import AdminSettings, GatewaySettings, LimitSettings, RouteTest, ShutdownSettings
 from gateway.core.json import dumps
+from gateway.decide.health.outliers import OutlierSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import (
@@ -116,7 +117,14 @@ def upstream(name: str, item: Upstream, directory: Path) -> UpstreamSettings:
             resolve(tls.cert, directory),
             resolve(tls.key, directory),
         ),
+        outlier=_outlier(item.outlier),
     )
+
+
+def _outlier(outlier: Outlier | None) -> OutlierSettings | None:
+    if outlier is None:
+        return None
+    return OutlierSettings(outlier.errors, outlier.window, outlier.eject, outlier.max_ejected)
 
 
 def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSettings:

@@ -14,6 +14,7 @@ from gateway.config.types import (
     FilePath,
     OneOrMany,
     Rule,
+    Share,
     Wait,
     fault,
     header_name,
@@ -22,9 +23,11 @@ from gateway.config.types import (
     wrong_kind,
 )
 from gateway.decide.balance.settings import BalanceSettings
+from gateway.decide.health.outliers import OutlierSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 from gateway.upstreams.settings import TargetSettings, TimeoutSettings
 
+_OUTLIER = OutlierSettings()
 _TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
 _BALANCE = BalanceSettings()
 
@@ -185,6 +188,23 @@ class Connections(Model):
         return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+class Outlier(Model):
+    """When a target that fails more than the others is put aside."""
+
+    wanted: ClassVar[str] = "a mapping with errors, window, eject and max_ejected ({} takes the defaults)"
+
+    errors: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=_OUTLIER.errors, description="Failures in a row that put a target aside, if they came within `window`"
+    )
+    window: Duration = Field(
+        default=_OUTLIER.window_s, description="Also how often the success rates of the targets are compared"
+    )
+    eject: Duration = Field(default=_OUTLIER.eject_s, description="For how long, times the number of times; at most 5m")
+    max_ejected: Share = Field(
+        default=_OUTLIER.max_ejected, description="Of the targets at a time; one may always be, but never the only one"
+    )
+
+
 class UpstreamTls(Model):
     """TLS towards the targets."""
 
@@ -209,6 +229,9 @@ class UpstreamDefaults(Model):
     )
     timeout: Timeout = Field(default=Timeout(), description="How long a target may take; a duration alone sets head")
     connections: Connections = Field(default=Connections(), description="Connections to one target, per worker")
+    outlier: Outlier | None = Field(
+        default=None, description="Put targets aside that fail more than the others, per worker; off without it"
+    )
     tls: UpstreamTls = Field(
         default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"
     )

@@ -135,6 +135,12 @@ _TABLE: tuple[Family, ...] = (
         "Requests tried again, by what came of it.",
         ("upstream", "outcome"),
     ),
+    Family(
+        "gateway_upstream_ejections_total",
+        "counter",
+        "Times a target was put aside for its errors, by reason.",
+        ("upstream", "target", "reason"),
+    ),
     # executors
     Family(
         "gateway_executor_workers",

@@ -31,6 +31,7 @@ from gateway.transport.resolver import Resolver
 from gateway.transport.server import ServerConnection
 from gateway.transport.settings import ListenSettings
 from gateway.transport.tls import client_tls, read_certificate
+from gateway.upstreams.ejections import Ejections
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
 
@@ -224,7 +225,7 @@ def _upstream(
     outbox: Outbox,
 ) -> Upstream:
     wants_tls = any(target.tls for target in settings.targets)
-    return Upstream(
+    upstream = Upstream(
         settings,
         balancer=make_balancer(settings.balance, random.Random()),
         tls=client_tls(settings.tls) if wants_tls else None,
@@ -234,6 +235,9 @@ def _upstream(
         deadlines=deadlines,
         outbox=outbox,
     )
+    if settings.outlier is not None:
+        Ejections(upstream, settings.outlier, registry, deadlines)
+    return upstream
 
 
 def _listener(

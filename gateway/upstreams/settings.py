@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.decide.balance.settings import BalanceSettings
+from gateway.decide.health.outliers import OutlierSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 
 
@@ -54,3 +55,4 @@ class UpstreamSettings:
     timeout: TimeoutSettings = TimeoutSettings()
     connections: ConnectionsSettings = ConnectionsSettings()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
+    outlier: OutlierSettings | None = None

@@ -1,0 +1,1 @@
+"""What makes a target fit or unfit."""

@@ -1,0 +1,76 @@
+"""Passive health: the targets of one upstream that fail more than the others are put aside for a while."""
+
+import logging
+from math import inf
+
+from gateway.decide.health.outliers import Ejection, Outliers, OutlierSettings
+from gateway.observe.registry import Registry
+from gateway.transport.deadlines import Deadlines
+from gateway.upstreams.target import Target
+from gateway.upstreams.upstream import Upstream
+
+_log = logging.getLogger(__name__)
+
+
+class Ejections:
+    """Hears of every attempt and keeps `Target.ejected`. One deadline for the upstream, none for a request."""
+
+    def __init__(self, upstream: Upstream, settings: OutlierSettings, registry: Registry, deadlines: Deadlines) -> None:
+        self._upstream = upstream
+        self._window_s = settings.window_s
+        self._outliers = Outliers(settings)
+        self._registry = registry
+        self._deadlines = deadlines
+        self._evaluate_at = inf
+        self.deadline = self.armed = inf
+        upstream.report_to(self.report)
+
+    def report(self, target: Target, latency_s: float, ok: bool, now: float) -> None:
+        """An attempt at `target` ended."""
+        if self._evaluate_at == inf:
+            self._evaluate_at = now + self._window_s
+            self._arm()
+        ejection = self._outliers.report(target.key, ok, now, len(self._upstream.targets))
+        if ejection is not None:
+            self._say(ejection)
+            self._apply(now)
+
+    def on_deadline(self, now: float) -> None:
+        """Let those back in whose time is over, and once a window compare all."""
+        self._outliers.keep([target.key for target in self._upstream.targets])
+        for key in self._outliers.come_back(now):
+            _log.info("upstream %s: target %s takes part again", self._upstream.name, key)
+        if self._evaluate_at <= now:
+            self._evaluate_at = now + self._window_s if self._outliers.seen else inf
+            for ejection in self._outliers.evaluate(now, len(self._upstream.targets)):
+                self._say(ejection)
+        self._apply(now)
+
+    def _say(self, ejection: Ejection) -> None:
+        name = self._upstream.name
+        cell = self._registry.counter(
+            "gateway_upstream_ejections_total", upstream=name, target=ejection.key, reason=ejection.reason
+        )
+        self._registry.cells[cell] += 1.0
+        _log.warning(
+            "upstream %s: target %s is put aside for %gs: %s", name, ejection.key, ejection.for_s, ejection.detail
+        )
+
+    def _apply(self, now: float) -> None:
+        """Bring the targets' flags in line, where one changed."""
+        changed = [target for target in self._upstream.targets if target.ejected != self._outliers.is_away(target.key)]
+        for target in changed:
+            target.ejected = not target.ejected
+            if not target.ejected:
+                target.started_at = now  # as a newcomer, it is not flooded
+        if changed:
+            self._upstream.refresh()
+        self._arm()
+
+    def _arm(self) -> None:
+        self.deadline = min(self._evaluate_at, self._outliers.next_return)
+        if self.deadline < self.armed:
+            self._deadlines.arm(self)
+
+    def __repr__(self) -> str:
+        return f"<Ejections of {self._upstream.name}>"
