@@ -13,9 +13,9 @@ from aiohttp import hdrs, web
 
 from gateway.admin.collector import Metrics
 from gateway.admin.guard import guard
-from gateway.admin.problem import problems
+from gateway.admin.problem import problem, problems
 from gateway.admin.state import AdminState
-from gateway.admin.status import status
+from gateway.admin.status import Json, status
 from gateway.admin.totals import Totals
 from gateway.core.json import dumps_pretty
 
@@ -39,6 +39,7 @@ def build_app(state: AdminState) -> web.Application:
             web.get("/config", views.config),
             web.get("/metrics", views.metrics),
             web.post("/drain", views.drain),
+            web.post("/upstreams/{name}/targets/{address}/{call:drain|undrain}", views.drain_target),
         ]
     )
     return app
@@ -90,8 +91,11 @@ class _Views:
         return await self._read(self._status)
 
     def _status(self) -> web.Response:
+        return _json(self._document())
+
+    def _document(self) -> Json:
         reading = self._totals.read(self._state.slots)
-        return _json(status(self._state, reading, time.monotonic(), time.time()))
+        return status(self._state, reading, time.monotonic(), time.time())
 
     async def config(self, _: web.Request) -> web.Response:
         return _json(self._state.settings.redacted)
@@ -104,6 +108,19 @@ class _Views:
     async def drain(self, _: web.Request) -> web.Response:
         self._state.drain()
         return _json({"state": "draining"}, status=202)
+
+    async def drain_target(self, request: web.Request) -> web.Response:
+        """Take a target out of balancing, or back in; what is under way there finishes."""
+        name, address = request.match_info["name"], request.match_info["address"]
+        known = {each["name"]: each["targets"] for each in (await self._read(self._document))["upstreams"]}
+        if name not in known:
+            return problem(404, f"There is no upstream {name[:100]!r}.")
+        labels = [each["address"] for each in known[name]]
+        if address not in labels:
+            return problem(404, f"{name} has no target {address[:100]!r}. It has: {', '.join(labels[:20])}.")
+        drained = request.match_info["call"] == "drain"
+        await asyncio.wrap_future(self._state.drain_target(name, address, drained))
+        return _json({"upstream": name, "target": address, "drained": drained})
 
 
 def _policy(page: bytes) -> str:

@@ -72,6 +72,7 @@ class GatewayCollector(Collector):
         own: dict[str, _Values] = {
             "gateway_worker_up": up,
             "gateway_worker_restarts_total": [((reason,), n) for reason, n in state.restarts.items()],
+            "gateway_upstream_health_checks_total": [(labels, n) for labels, n in dict(state.check_counts).items()],
             "gateway_draining": [((), float(state.draining))],
             "gateway_build_info": [((__version__, platform.python_version()), 1.0)],
             **self._process_values(),

@@ -26,7 +26,11 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         answer.headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
         return answer
     except web.HTTPNotFound:
-        return problem(404, "There is: / /healthz /readyz /status /config /metrics, and POST /drain.")
+        return problem(
+            404,
+            "There is: / /healthz /readyz /status /config /metrics, and POST /drain, "
+            "/upstreams/{name}/targets/{address}/drain and .../undrain.",
+        )
     except web.HTTPException as error:
         return problem(error.status, error.reason)
     except Exception:

@@ -1,10 +1,28 @@
 """What the admin address needs from the process that serves it."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config.settings import GatewaySettings
 from gateway.observe.memory import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What the active checks and an operator say of one target. `up` is None before the first check."""
+
+    up: bool | None = None
+    why: str = ""
+    """What the last check found, where `up` is not None."""
+    drained: bool = False
+
+    @property
+    def state(self) -> str:
+        if self.drained:
+            return "drained"
+        return "unchecked" if self.up is None else "up" if self.up else "down"
 
 
 class AdminState(Protocol):
@@ -32,6 +50,17 @@ class AdminState(Protocol):
     @property
     def restarts(self) -> Mapping[str, int]:
         """Workers replaced so far, by reason."""
+
+    @property
+    def target_facts(self) -> Mapping[tuple[str, str], TargetFacts]:
+        """By upstream and address; a target of which nothing is known is not in it."""
+
+    @property
+    def check_counts(self) -> Mapping[tuple[str, str, str], int]:
+        """Active checks so far, by upstream, address and result."""
+
+    def drain_target(self, upstream: str, target: str, drained: bool) -> Future[None]:
+        """Take a target out of balancing, or back in; done when every worker was told. From any thread."""
 
     def drain(self) -> None:
         """Begin to drain; returns at once and may be called twice."""

@@ -1,12 +1,12 @@
 """`/status`: one JSON document of what the gateway does at this moment, all workers together."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway import __version__
-from gateway.admin.state import AdminState
+from gateway.admin.state import AdminState, TargetFacts
 from gateway.admin.totals import Distribution, Labels, Reading
 from gateway.decide.route.settings import MatchSettings
 from gateway.executors.settings import ExecutorSettings
@@ -26,6 +26,8 @@ from gateway.upstreams.settings import UpstreamSettings
 
 Json = dict[str, Any]
 
+NOTHING = TargetFacts()
+
 
 def status(state: AdminState, reading: Reading, now: float, now_wall: float) -> Json:
     """The document; `now` is monotonic."""
@@ -44,7 +46,7 @@ def status(state: AdminState, reading: Reading, now: float, now_wall: float) -> 
         "total": _total(state.slots, reading),
         "listeners": _listeners(settings.listen, reading),
         "routes": _routes(settings.routes, reading),
-        "upstreams": _upstreams(settings.upstreams, reading),
+        "upstreams": _upstreams(settings.upstreams, reading, state.target_facts),
         "executors": _executors(settings.executors, state.slots, reading),
     }
 
@@ -168,7 +170,9 @@ def _answer(route: RouteSettings) -> str:
     return "aggregate " + ", ".join(source.name for source in answer.sources)
 
 
-def _upstreams(upstreams: Sequence[UpstreamSettings], reading: Reading) -> list[Json]:
+def _upstreams(
+    upstreams: Sequence[UpstreamSettings], reading: Reading, facts: Mapping[tuple[str, str], TargetFacts]
+) -> list[Json]:
     targets = _targets(reading)
     durations = dict(reading.distributions("gateway_upstream_request_duration_seconds"))
     document = []
@@ -182,11 +186,21 @@ def _upstreams(upstreams: Sequence[UpstreamSettings], reading: Reading) -> list[
                 "p50_ms": _quantile_ms(durations.get((each.name,)), 0.5),
                 "p99_ms": _quantile_ms(durations.get((each.name,)), 0.99),
                 "targets": [
-                    {"address": label, "weight": weights.get(label), **targets[each.name][label]} for label in labels
+                    {
+                        "address": label,
+                        "weight": weights.get(label),
+                        **_health(facts.get((each.name, label), NOTHING)),
+                        **targets[each.name][label],
+                    }
+                    for label in labels
                 ],
             }
         )
     return document
+
+
+def _health(facts: TargetFacts) -> Json:
+    return {"state": facts.state, "why": facts.why or None}
 
 
 def _executors(executors: Sequence[ExecutorSettings], slots: Iterable[Slot], reading: Reading) -> list[Json]:

@@ -8,7 +8,7 @@ from gateway.config.lines import KeyPath, Map, Value, locate
 from gateway.config.model import Config, Test
 from gateway.config.model_listen import AccessLog, Listen
 from gateway.config.model_route import Edits, Respond, Route, whole_shares
-from gateway.config.model_upstream import Outlier, Upstream
+from gateway.config.model_upstream import Health, Outlier, Upstream
 from gateway.config.settings import AdminSettings, GatewaySettings, LimitSettings, RouteTest, ShutdownSettings
 from gateway.core.json import dumps
 from gateway.decide.health.outliers import OutlierSettings
@@ -31,7 +31,7 @@ from gateway.transport.settings import (
     ListenTlsSettings,
     UpstreamTlsSettings,
 )
-from gateway.upstreams.settings import TargetSettings, TimeoutSettings, UpstreamSettings
+from gateway.upstreams.settings import HealthSettings, TargetSettings, TimeoutSettings, UpstreamSettings
 from gateway.wire.limits import HeadLimits
 
 
@@ -117,6 +117,7 @@ def upstream(name: str, item: Upstream, directory: Path) -> UpstreamSettings:
             resolve(tls.cert, directory),
             resolve(tls.key, directory),
         ),
+        health=_health(item.health),
         outlier=_outlier(item.outlier),
     )
 
@@ -125,6 +126,12 @@ def _outlier(outlier: Outlier | None) -> OutlierSettings | None:
     if outlier is None:
         return None
     return OutlierSettings(outlier.errors, outlier.window, outlier.eject, outlier.max_ejected)
+
+
+def _health(health: Health | None) -> HealthSettings | None:
+    if health is None:
+        return None
+    return HealthSettings(health.path, health.every, health.timeout, health.pass_, health.fail)
 
 
 def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSettings:

@@ -25,15 +25,17 @@ from gateway.config.types import (
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
-from gateway.upstreams.settings import TargetSettings, TimeoutSettings
+from gateway.upstreams.settings import HealthSettings, TargetSettings, TimeoutSettings
 
 _OUTLIER = OutlierSettings()
 _TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
 _BALANCE = BalanceSettings()
+_HEALTH = HealthSettings("/")
 
 _URL = re.compile(r"(https?|dns)://([^/?#]*)(.*)", re.DOTALL).fullmatch
 _AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]]*))(?::(.*))?", re.DOTALL).fullmatch
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*\.?").fullmatch
+_PATH = re.compile(r"/[!\"$->@-~?]*").fullmatch
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 BALANCERS = ("least_loaded", "round_robin", "random", "two_choices", "peak_ewma", "consistent_hash")
 
@@ -221,6 +223,37 @@ class UpstreamTls(Model):
     key: FilePath = Field(default=_TLS.key, description="Its private key, PEM", examples=["tls/client.key"])
 
 
+def _check_path(path: str) -> str:
+    if not _PATH(path):
+        raise fault("a path begins with / and has no spaces or fragment", hint="such as /healthz")
+    return path
+
+
+class Health(Model):
+    """Active checks of each target, once for the whole gateway."""
+
+    wanted: ClassVar[str] = "a path such as /healthz, or a mapping with path, every, timeout, pass and fail"
+    short_schema: ClassVar[dict[str, Any] | None] = {"type": "string", "examples": ["/healthz"]}
+
+    path: Annotated[str, text(_check_path, "a path", "/healthz")] = Field(
+        description="Asked with GET; a status of 200 to 399 passes", examples=["/healthz"]
+    )
+    every: Duration = Field(default=_HEALTH.every_s, description="From one check to the next")
+    timeout: Duration = Field(
+        default=_HEALTH.timeout_s, description="Until the head of the answer, connecting included"
+    )
+    pass_: Count = Field(
+        default=_HEALTH.rise, alias="pass", description="Checks in a row that pass, until requests go there again"
+    )
+    fail: Count = Field(
+        default=_HEALTH.fall, description="Checks in a row that fail, until none do; the very first decides alone"
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
 class UpstreamDefaults(Model):
     """What can be set for all upstreams."""
 
@@ -231,6 +264,11 @@ class UpstreamDefaults(Model):
     connections: Connections = Field(default=Connections(), description="Connections to one target, per worker")
     outlier: Outlier | None = Field(
         default=None, description="Put targets aside that fail more than the others, per worker; off without it"
+    )
+    health: Health | None = Field(
+        default=None,
+        description="Active checks of the targets; a path alone is enough",
+        examples=[{"path": "/healthz"}],
     )
     tls: UpstreamTls = Field(
         default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"

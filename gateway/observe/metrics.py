@@ -141,6 +141,18 @@ _TABLE: tuple[Family, ...] = (
         "Times a target was put aside for its errors, by reason.",
         ("upstream", "target", "reason"),
     ),
+    Family(
+        "gateway_upstream_health_checks_total",
+        "counter",
+        "Active checks of a target: pass or fail.",
+        ("upstream", "target", "result"),
+    ),
+    Family(
+        "gateway_upstream_panic_total",
+        "counter",
+        "Picks of a target while all were bad, so all were used.",
+        ("upstream",),
+    ),
     # executors
     Family(
         "gateway_executor_workers",

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 
 from gateway.config.settings import GatewaySettings
@@ -99,6 +99,13 @@ class Gateway:
             pipeline.memo.renew()
         for upstream in self.upstreams.values():
             upstream.memo.renew()
+
+    def mark(self, marks: Iterable[tuple[str, str, bool, bool]]) -> None:
+        """Tell upstreams about their targets: upstream, address, whether it passes its checks, drained."""
+        for name, key, checked, drained in marks:
+            upstream = self.upstreams.get(name)
+            if upstream is not None:
+                upstream.mark(key, checked, drained)
 
     def begin_drain(self) -> None:
         """Idle client connections close now, the others with their next answer; WebSockets of applications, too."""

@@ -41,6 +41,13 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkTargets:
+    """What checks and an operator say of targets: upstream, address, whether it passes its checks, drained."""
+
+    marks: tuple[tuple[str, str, bool, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From a worker: it serves."""
 
@@ -52,7 +59,7 @@ class Failed:
     text: str
 
 
-Message = Start | Drain | Reopen | Ready | Failed
+Message = Start | Drain | Reopen | MarkTargets | Ready | Failed
 
 
 class Control:

@@ -11,16 +11,21 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 
 from gateway.admin.app import build_app
+from gateway.admin.state import TargetFacts
 from gateway.config.settings import GatewaySettings
 from gateway.observe.memory import HUNG_AFTER_S, SharedMemory, Slot, WorkerState
 from gateway.runtime.admin_thread import AdminThread
-from gateway.runtime.control import Reopen, store_settings
+from gateway.runtime.control import Message, Reopen, store_settings
 from gateway.runtime.launch import WORKER, Launcher
 from gateway.runtime.limits import raise_descriptor_limit
 from gateway.runtime.listeners import ListenError, OpenSocket, open_socket
+from gateway.runtime.prober import Checked, Gone, Prober
+from gateway.runtime.target_book import TargetBook
 from gateway.runtime.workers import RollError, StartError, Workers
 
 _log = logging.getLogger(__name__)
@@ -46,6 +51,7 @@ class Supervisor:
         self._sockets: list[OpenSocket] = []
         self._slots: list[Slot] = []
         self._workers: Workers | None = None
+        self._book = TargetBook(self._tell_workers)
         self._roll: asyncio.Task[None] | None = None
 
     @property
@@ -71,6 +77,31 @@ class Supervisor:
     @property
     def restarts(self) -> Mapping[str, int]:
         return self._workers.restarts if self._workers else {}
+
+    @property
+    def target_facts(self) -> Mapping[tuple[str, str], TargetFacts]:
+        return self._book.facts
+
+    @property
+    def check_counts(self) -> Mapping[tuple[str, str, str], int]:
+        return self._book.counts
+
+    def drain_target(self, upstream: str, target: str, drained: bool) -> Future[None]:
+        """Take a target out of balancing, or back in; done when every worker was told. From any thread."""
+
+        async def drain() -> None:
+            self._book.drain(upstream, target, drained)
+
+        return asyncio.run_coroutine_threadsafe(drain(), self._loop)
+
+    def _tell_workers(self, message: Message) -> None:
+        if self._workers:
+            self._workers.tell(message)
+
+    def _on_check(self, event: Checked | Gone) -> None:
+        """On the prober's thread."""
+        with suppress(RuntimeError):  # the loop is closed where the prober is late to end
+            self._loop.call_soon_threadsafe(self._book.note, event)
 
     def drain(self) -> None:
         """Begin to drain, and end after it; may be called from any thread, and again."""
@@ -112,6 +143,14 @@ class Supervisor:
         thread.start()
         await workers.start()
         self._greet(admin, limit)
+        prober = Prober(self._settings.upstreams, self._on_check)
+        prober.start()
+        try:
+            await self._serve_until_ended(workers, admin)
+        finally:
+            prober.stop()
+
+    async def _serve_until_ended(self, workers: Workers, admin: OpenSocket) -> None:
         await self._stop.wait()
         shutdown = self._settings.shutdown
         if shutdown.wait_s:
@@ -152,7 +191,7 @@ class Supervisor:
             module=self._worker_module,
         )
         *slots, spare = memory.slots
-        return Workers(self._loop, slots, launcher, spare=spare, hung_after_s=self._hung_after_s)
+        return Workers(self._loop, slots, launcher, spare=spare, hung_after_s=self._hung_after_s, news=self._book.news)
 
     def _on_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

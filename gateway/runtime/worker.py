@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -34,7 +35,7 @@ from gateway.pipeline.python import CodeError, look_in
 from gateway.pipeline.route import Call
 from gateway.runtime.admission import Admission
 from gateway.runtime.assemble import assemble
-from gateway.runtime.control import Control, Drain, Failed, Ready, Reopen, Start, fetch_settings
+from gateway.runtime.control import Control, Drain, Failed, MarkTargets, Message, Ready, Reopen, Start, fetch_settings
 from gateway.runtime.drain import drain
 from gateway.runtime.limits import highest_client_descriptor
 from gateway.runtime.refusal import refusal
@@ -93,6 +94,8 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._control.setblocking(False)
+        self._on_control()  # what is known of targets, ahead of the first request
         for acceptor in self._acceptors:
             acceptor.start()
         self._slot.state = WorkerState.SERVING
@@ -100,7 +103,6 @@ class Worker:
         self._tick()
         self._registry.flush(self._due)
         self._loop.add_reader(self._control, self._on_control)
-        self._control.setblocking(False)
         self._control.send(Ready())
 
     def watch(self, runner: FrameType) -> None:
@@ -193,10 +195,13 @@ class Worker:
             self._access_log.hand_over()
 
     def _on_control(self) -> None:
-        try:
-            message = self._control.receive()
-        except BlockingIOError:
-            return
+        """Obey all that was said so far."""
+        with suppress(BlockingIOError):
+            while self._obey(self._control.receive()):
+                pass
+
+    def _obey(self, message: Message | None) -> bool:
+        """False if that was the end of the conversation."""
         if message is None:
             self._loop.remove_reader(self._control)
             _log.error("the supervisor is gone: worker %d drains and ends", self._slot.index)
@@ -205,6 +210,9 @@ class Worker:
             self._drain(message.seconds)
         elif isinstance(message, Reopen):
             self.reopen()
+        elif isinstance(message, MarkTargets):
+            self._gateway.mark(message.marks)
+        return message is not None
 
     def reopen(self) -> None:
         """Open the access log anew, after a rotation."""

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from gateway.core.clock import monotonic
@@ -60,12 +60,15 @@ class Workers:
         *,
         spare: Slot,
         hung_after_s: float = HUNG_AFTER_S,
+        news: Callable[[], Iterable[Message]] = tuple,
     ) -> None:
+        """news: what a worker that starts has to know, told right away."""
         self._loop = loop
         self._launch = launch
         self._places = [_Place(slot) for slot in slots]
         self._spare = spare
         self._hung_after_s = hung_after_s
+        self._news = news
         self._check_s = min(1.0, hung_after_s / 4)
         self._started: asyncio.Future[None] = loop.create_future()
         self._all_ended = asyncio.Event()
@@ -174,6 +177,8 @@ class Workers:
             self._again(place)
             return
         place.slot.pid = place.process.pid
+        for message in self._news():
+            place.process.control.send(message)
         self._loop.add_reader(place.process.control, self._on_control, place, place.process)
 
     def _on_control(self, place: _Place, process: Process) -> None:

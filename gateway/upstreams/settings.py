@@ -48,6 +48,17 @@ class TimeoutSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """Active checks: GET `path` of each target, once a gateway. `rise` and `fall`: results in a row that decide."""
+
+    path: str
+    every_s: float = 5.0
+    timeout_s: float = 1.0
+    rise: int = 2
+    fall: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     name: str
     targets: tuple[TargetSettings, ...]
@@ -56,3 +67,4 @@ class UpstreamSettings:
     connections: ConnectionsSettings = ConnectionsSettings()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     outlier: OutlierSettings | None = None
+    health: HealthSettings | None = None

@@ -61,6 +61,11 @@ class Upstream:
             self._target(each, each.host) for each in settings.targets if not each.dns
         )
         self._outcomes: dict[str, int] = {}
+        self._marks: dict[str, tuple[bool, bool]] = {}
+        """Targets that fail their checks or are drained, also such as DNS does not name now."""
+        self._panic = registry.counter("gateway_upstream_panic_total", upstream=self.name)
+        self.panics = False
+        """All that nobody drained are bad, so all of them are used."""
         self.usable: tuple[Target, ...] = ()
         self.refresh()
         registry.on_flush(self.flush)
@@ -84,6 +89,24 @@ class Upstream:
         """
         usable = tuple(target for target in self.targets if target.is_usable)
         self.usable = usable or tuple(target for target in self.targets if not target.drained)
+        self.panics = bool(self.usable) and not usable
+
+    def mark(self, key: str, checked: bool, drained: bool) -> None:
+        """What the active checks and an operator say of the target `key`, also where DNS names it later.
+
+        One that comes back counts as new: it is not flooded.
+        """
+        if checked and not drained:
+            self._marks.pop(key, None)
+        else:
+            self._marks[key] = (checked, drained)
+        for target in self.targets:
+            if target.key == key:
+                returns = (checked and not target.checked) or (target.drained and not drained)
+                target.checked, target.drained = checked, drained
+                if returns:
+                    target.started_at = self._deadlines.clock()
+        self.refresh()
 
     def pick(self, tried: Sequence[Target], key: str | None, now: float) -> Target:
         """The next target, another than those tried. Raises GatewayError no_healthy_target where there is none."""
@@ -92,6 +115,8 @@ class Upstream:
             candidates = tuple(target for target in candidates if target not in tried)
         if not candidates:
             raise GatewayError("no_healthy_target", f"upstream {self.name} has no target to try")
+        if self.panics:
+            self._registry.cells[self._panic] += 1.0
         return self.balancer.pick(candidates, key, now)
 
     async def start(self) -> None:
@@ -137,7 +162,7 @@ class Upstream:
     async def _look_up(self, named: TargetSettings) -> None:
         """Take the addresses that DNS names now; targets that stay keep their state."""
         answer = await self._resolver.resolve(named.host, named.port, fresh=True)
-        wanted = {_label(info[4][0], named.port): info[4][0] for info in answer}
+        wanted = {label_of(info[4][0], named.port): info[4][0] for info in answer}
         ours = {target.key: target for target in self.targets if target.key in wanted}
         keep = [target for target in self.targets if target.key in wanted or not self._is_of(target, named)]
         for target in self.targets:
@@ -147,6 +172,8 @@ class Upstream:
         new = [self._target(named, host, key) for key, host in wanted.items() if key not in ours]
         if new or len(keep) != len(self.targets):
             self._named_by |= {target.key: named for target in new}
+            for target in new:
+                target.checked, target.drained = self._marks.get(target.key, (True, False))
             self.targets = (*keep, *new)
             self.refresh()
 
@@ -185,5 +212,6 @@ class Upstream:
         return f"<Upstream {self.name} {self.targets}>"
 
 
-def _label(host: str, port: int) -> str:
+def label_of(host: str, port: int) -> str:
+    """The key of a target that DNS named."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import ClientSession, web
 
 from gateway.admin.app import build_app
+from gateway.admin.state import TargetFacts
 from gateway.config.settings import AdminSettings, GatewaySettings
 from gateway.core.address import Address
 from gateway.decide.route.settings import MatchSettings
@@ -45,6 +47,14 @@ class Facts:
     started_at: float = field(default_factory=time.time)
     restarts: dict[str, int] = field(default_factory=dict)
     draining: bool = False
+    target_facts: dict[tuple[str, str], TargetFacts] = field(default_factory=dict)
+    check_counts: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def drain_target(self, upstream: str, target: str, drained: bool) -> Future[None]:
+        self.target_facts[upstream, target] = TargetFacts(drained=drained)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
     def drain(self) -> None:
         self.draining = True

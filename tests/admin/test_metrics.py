@@ -191,6 +191,7 @@ def test_both_formats_say_the_same(facts: Any, workers: list[Registry]) -> None:
 
 def test_promtool_has_nothing_to_say(facts: Any, workers: list[Registry]) -> None:
     facts.restarts = {"exited": 1}
+    facts.check_counts = {("o", "10.0.0.1:80", "pass"): 3}
     fill(workers[0])
     body, _ = Metrics(facts, Totals()).render("")
     shown = set(re.findall(r"^# TYPE (\w+)", body.decode(), re.MULTILINE))

@@ -191,6 +191,8 @@ async def test_status_of_upstreams(connect: Any, workers: list[Registry]) -> Non
     assert busy == {
         "address": "10.0.0.1:80",
         "weight": 2,
+        "state": "unchecked",
+        "why": None,
         "up": True,
         "in_flight": 2,
         "requests": 20,

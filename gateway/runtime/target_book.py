@@ -1,0 +1,66 @@
+"""What the whole gateway knows of targets: results of active checks, and what an operator drained.
+
+Written on the supervisor's loop; the admin thread reads.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+from gateway.admin.state import TargetFacts
+from gateway.runtime.control import MarkTargets, Message
+from gateway.runtime.prober import Checked, Gone
+
+MARKS = 250
+"""Of one message: their addresses fit into it, those of unix sockets too."""
+
+_UNKNOWN = TargetFacts()
+
+
+class TargetBook:
+    """Calls `tell` with what all workers must know, when it changes."""
+
+    def __init__(self, tell: Callable[[Message], None]) -> None:
+        self._tell = tell
+        self.facts: dict[tuple[str, str], TargetFacts] = {}
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        """Checks by upstream, address and result (pass, fail)."""
+
+    def note(self, event: Checked | Gone) -> None:
+        """Take what the prober says."""
+        key = event.upstream, event.target
+        known = self.facts.get(key, _UNKNOWN)
+        if isinstance(event, Gone):
+            self._put(key, replace(known, up=None, why=""))
+            return
+        self.counts[(*key, "pass" if event.passed else "fail")] += 1
+        self._put(key, replace(known, up=event.up, why=event.why))
+
+    def drain(self, upstream: str, target: str, drained: bool) -> None:
+        """Take a target out of balancing, or back in."""
+        key = upstream, target
+        self._put(key, replace(self.facts.get(key, _UNKNOWN), drained=drained))
+
+    def news(self) -> Iterator[MarkTargets]:
+        """What a worker that starts has to know."""
+        marks = (
+            (*key, facts.up is not False, facts.drained)
+            for key, facts in self.facts.items()
+            if facts.drained or facts.up is False
+        )
+        while some := tuple(islice(marks, MARKS)):
+            yield MarkTargets(some)
+
+    def _put(self, key: tuple[str, str], facts: TargetFacts) -> None:
+        before = self.facts.get(key, _UNKNOWN)
+        if facts == _UNKNOWN:
+            self.facts.pop(key, None)
+        else:
+            self.facts[key] = facts
+        mark = facts.up is not False, facts.drained
+        if mark != (before.up is not False, before.drained):
+            self._tell(MarkTargets(((*key, *mark),)))
+
+    def __repr__(self) -> str:
+        return f"<TargetBook {self.facts}>"
