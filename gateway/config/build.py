@@ -8,10 +8,11 @@ from gateway.config.lines import KeyPath, Map, Value, locate
 from gateway.config.model import Config, Test
 from gateway.config.model_listen import AccessLog, Listen
 from gateway.config.model_route import Edits, Respond, Route, whole_shares
-from gateway.config.model_upstream import Health, Outlier, Upstream
+from gateway.config.model_upstream import Breaker, Health, Outlier, Upstream
 from gateway.config.settings import AdminSettings, GatewaySettings, LimitSettings, RouteTest, ShutdownSettings
 from gateway.core.json import dumps
 from gateway.decide.health.outliers import OutlierSettings
+from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import (
@@ -119,6 +120,7 @@ def upstream(name: str, item: Upstream, directory: Path) -> UpstreamSettings:
         ),
         health=_health(item.health),
         outlier=_outlier(item.outlier),
+        breaker=_breaker(item.breaker),
     )
 
 
@@ -132,6 +134,12 @@ def _health(health: Health | None) -> HealthSettings | None:
     if health is None:
         return None
     return HealthSettings(health.path, health.every, health.timeout, health.pass_, health.fail)
+
+
+def _breaker(breaker: Breaker | None) -> BreakerSettings | None:
+    if breaker is None:
+        return None
+    return BreakerSettings(breaker.errors, breaker.window, breaker.minimum, breaker.open)
 
 
 def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSettings:

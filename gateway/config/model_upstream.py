@@ -24,10 +24,11 @@ from gateway.config.types import (
 )
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
+from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 from gateway.upstreams.settings import HealthSettings, TargetSettings, TimeoutSettings
 
-_OUTLIER = OutlierSettings()
+_OUTLIER, _BREAKER = OutlierSettings(), BreakerSettings()
 _TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
 _BALANCE = BalanceSettings()
 _HEALTH = HealthSettings("/")
@@ -207,6 +208,19 @@ class Outlier(Model):
     )
 
 
+class Breaker(Model):
+    """When an upstream is left alone because too much of it fails."""
+
+    wanted: ClassVar[str] = "a mapping with errors, window, minimum and open ({} takes the defaults)"
+
+    errors: Share = Field(default=_BREAKER.errors, description="Share of failures at which it opens")
+    window: Duration = Field(default=_BREAKER.window_s, description="Of the requests of so long")
+    minimum: Count = Field(default=_BREAKER.minimum, description="Requests within `window` below which it stays closed")
+    open: Duration = Field(
+        default=_BREAKER.open_s, description="503 circuit_open for so long; then 3 requests try the upstream"
+    )
+
+
 class UpstreamTls(Model):
     """TLS towards the targets."""
 
@@ -269,6 +283,9 @@ class UpstreamDefaults(Model):
         default=None,
         description="Active checks of the targets; a path alone is enough",
         examples=[{"path": "/healthz"}],
+    )
+    breaker: Breaker | None = Field(
+        default=None, description="Leave an upstream alone that fails too often, per worker; off without it"
     )
     tls: UpstreamTls = Field(
         default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"

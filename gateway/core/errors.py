@@ -49,6 +49,7 @@ _TABLE = (
     ("not_implemented", 501, "Not implemented"),
     ("shed_overload", 503, "Overloaded"),
     ("no_healthy_target", 503, "No healthy target"),
+    ("circuit_open", 503, "The upstream fails and is left alone"),
     ("upstream_busy", 503, "All connections to the upstream are taken"),
     ("connect_refused", 502, "The upstream refused the connection"),
     ("connect_timeout", 504, "Connecting to the upstream took too long"),

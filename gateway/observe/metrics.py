@@ -142,6 +142,13 @@ _TABLE: tuple[Family, ...] = (
         ("upstream", "target", "reason"),
     ),
     Family(
+        "gateway_circuit_state",
+        "gauge",
+        "1 for the state that the circuit is in, in one worker at least; 0 for the others.",
+        ("upstream", "state"),
+        merge="max",
+    ),
+    Family(
         "gateway_upstream_health_checks_total",
         "counter",
         "Active checks of a target: pass or fail.",

@@ -4,6 +4,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import GatewayError
+from gateway.decide.resilience.breaker import FAILED, IGNORED, OK, Outcome, Ticket
 from gateway.transport.client import UpstreamConnection, User
 from gateway.transport.connections import Waiting
 from gateway.upstreams.target import Target
@@ -26,6 +27,7 @@ class Attempt(User):
         "connection",
         "owner",
         "target",
+        "ticket",
         "upstream",
     )
 
@@ -34,6 +36,8 @@ class Attempt(User):
         self.target = target
         self.upstream = upstream
         self.connection: UpstreamConnection | None = None
+        self.ticket: Ticket | None = None
+        """Of the circuit, where there is one, until the attempt was judged."""
         self._waiting: Waiting | None = None
         self._head_seen = False
         self._began_at = self._sent_at = 0.0
@@ -89,6 +93,8 @@ class Attempt(User):
         report = self.upstream.report
         if report is not None:
             report(self.target, ttfb, head.status < 500, now)
+        if self.ticket is not None:
+            self._judge(OK if head.status < 500 else FAILED, now)
         if end:
             self.connection = None
             self._end_ok(now)
@@ -111,6 +117,7 @@ class Attempt(User):
         now = self.owner.now()
         self.owner.exchange.ttfb_s = now - self._sent_at
         self.target.count_answer(101)
+        self._judge(OK, now)
         idle = self.upstream.settings.timeout.idle_s
         if self.connection is not None:
             self.connection.expect_progress(inf if idle is None else idle, now)
@@ -124,6 +131,8 @@ class Attempt(User):
     def on_failure(self, reason: str, detail: str, sent: bool) -> None:
         connection, self.connection = self.connection, None
         stale = reason == "upstream_reset" and connection is not None and connection.served > 1 and not self._head_seen
+        if stale:
+            self._judge(IGNORED, self.owner.now())
         self._end_failed(reason)
         self.owner.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=sent, stale=stale)
 
@@ -158,6 +167,7 @@ class Attempt(User):
         taken = now - (self._sent_at or self._began_at)
         self.target.in_flight -= 1
         self.owner.exchange.overhead_s -= taken
+        self._judge(FAILED if by_target else IGNORED, now)
         if not by_target:
             return
         self.target.count_error(reason)
@@ -175,10 +185,17 @@ class Attempt(User):
 
     def cancel(self) -> None:
         """The client is gone: free the connection; nobody's failure."""
+        self._judge(IGNORED, self.owner.now())
         self.target.in_flight -= 1
         if self._sent_at:
             self.owner.exchange.overhead_s -= self.owner.now() - self._sent_at
         self._give_back()
+
+    def _judge(self, outcome: Outcome, now: float) -> None:
+        """Tell the circuit what came of the attempt, the first time."""
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            ticket.end(outcome, now)
 
     def _give_back(self) -> None:
         if self._waiting is not None:

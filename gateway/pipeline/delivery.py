@@ -56,6 +56,8 @@ class Delivery(Sink):
             if now >= self.until:
                 raise GatewayError("upstream_timeout", f"no time was left of {self.timeout_s:g}s")
             target = self.upstream.pick(self._tried, key, now)
+            circuit = self.upstream.circuit
+            ticket = None if circuit is None else circuit.enter(now)
         except GatewayError as error:
             self._fail(error)
             return
@@ -63,6 +65,7 @@ class Delivery(Sink):
         exchange.attempts += 1
         exchange.target = target.key
         self.attempt = attempt = Attempt(self, target, self.upstream)
+        attempt.ticket = ticket
         attempt.begin(now)
 
     def head_timeout_s(self, now: float) -> float:

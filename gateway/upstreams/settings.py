@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
+from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 
 
@@ -67,4 +68,5 @@ class UpstreamSettings:
     connections: ConnectionsSettings = ConnectionsSettings()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     outlier: OutlierSettings | None = None
+    breaker: BreakerSettings | None = None
     health: HealthSettings | None = None

@@ -15,6 +15,7 @@ from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer
 from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import FRESH_S, Resolver
+from gateway.upstreams.circuit import Circuit
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 from gateway.upstreams.target import Target
 
@@ -43,6 +44,8 @@ class Upstream:
         self.balancer = balancer
         self.report: Report | None = balancer.report if balancer.wants_reports else None
         """Told of every attempt, where somebody wants to know: target, latency (s), whether it went well, now."""
+        self.circuit = None if settings.breaker is None else Circuit(self.name, settings.breaker, registry)
+        """Asked ahead of every attempt; None: never open."""
         self.duration: Histogram = registry.histogram("gateway_upstream_request_duration_seconds", upstream=self.name)
         self.connect: Histogram = registry.histogram("gateway_upstream_connect_duration_seconds", upstream=self.name)
         self._registry = registry

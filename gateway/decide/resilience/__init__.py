@@ -1,0 +1,1 @@
+"""What keeps an upstream from more than it can do."""
