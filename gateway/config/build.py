@@ -7,12 +7,14 @@ from gateway.config.cores import allowed_cores
 from gateway.config.lines import KeyPath, Map, Value, locate
 from gateway.config.model import Config, Test
 from gateway.config.model_listen import AccessLog, Listen
+from gateway.config.model_queue import Queues
 from gateway.config.model_route import Edits, Respond, Route, whole_shares
 from gateway.config.model_upstream import Breaker, Health, Outlier, Upstream
 from gateway.config.settings import AdminSettings, GatewaySettings, LimitSettings, RouteTest, ShutdownSettings
 from gateway.core.json import dumps
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
+from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import (
@@ -39,10 +41,11 @@ from gateway.wire.limits import HeadLimits
 def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySettings:
     """The settings of a config that was checked. `directory` is what paths in it are relative to."""
     admin, log, limits, shutdown = config.admin, config.log, config.limits, config.shutdown
+    waiting = queues(config.queues)
     return GatewaySettings(
         listen=tuple(listener(listen, directory) for listen in config.listen),
         routes=tuple(route(item, where(root, ("routes", index))) for index, item in enumerate(config.routes)),
-        upstreams=tuple(upstream(name, item, directory) for name, item in config.upstreams.items()),
+        upstreams=tuple(upstream(name, item, directory, waiting) for name, item in config.upstreams.items()),
         executors=build_python.executors(config.executors),
         loop_guard_s=config.loop_guard,
         admin=AdminSettings(admin.address, admin.token, frozenset(admin.open)),
@@ -103,7 +106,7 @@ def _client(config: Config) -> ClientSettings:
     )
 
 
-def upstream(name: str, item: Upstream, directory: Path) -> UpstreamSettings:
+def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSettings, ...]) -> UpstreamSettings:
     timeout, connections, tls = item.timeout, item.connections, item.tls
     return UpstreamSettings(
         name,
@@ -121,6 +124,8 @@ def upstream(name: str, item: Upstream, directory: Path) -> UpstreamSettings:
         health=_health(item.health),
         outlier=_outlier(item.outlier),
         breaker=_breaker(item.breaker),
+        concurrency=item.concurrency,
+        queues=(QueueSettings(DEFAULT),) if item.concurrency is None else waiting,
     )
 
 
@@ -142,6 +147,12 @@ def _breaker(breaker: Breaker | None) -> BreakerSettings | None:
     return BreakerSettings(breaker.errors, breaker.window, breaker.minimum, breaker.open)
 
 
+def queues(named: Queues) -> tuple[QueueSettings, ...]:
+    """`default` is the first, whether it is written or not."""
+    own = {name: QueueSettings(name, item.max, item.wait, item.weight) for name, item in named.items()}
+    return tuple({DEFAULT: QueueSettings(DEFAULT), **own}.values())
+
+
 def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSettings:
     tls = url.tls or (speaks_tls and (url.dns or bool(url.path)))
     return TargetSettings(url.host, url.port, weight, tls, url.dns, url.path)
@@ -156,6 +167,7 @@ def route(item: Route, source: str) -> RouteSettings:
         timeout_s=item.timeout,
         body_bytes=item.body_limit,
         buffer=BufferSettings(item.buffer.request, item.buffer.response),
+        queue=item.class_,
         upgrade=tuple(item.upgrade),
         request_headers=_edits(item.headers.request),
         response_headers=_edits(item.headers.response),

@@ -13,6 +13,7 @@ from gateway.config.check import Checked, check_listeners, check_reachable, chec
 from gateway.config.check_aggregate import check_aggregates
 from gateway.config.check_code import check_code
 from gateway.config.check_python import check_apps, check_executors, check_plugin_names
+from gateway.config.check_queues import check_queues
 from gateway.config.check_routes import check_routes
 from gateway.config.check_tls import check_certificates
 from gateway.config.imports import IMPORT_S, Codes
@@ -153,6 +154,7 @@ def _check(checked: Checked, directory: Path) -> None:
     check_routes(checked)
     check_executors(checked)
     check_apps(checked)
+    check_queues(checked)
     check_aggregates(checked)
     check_plugin_names(checked)
     check_tests(checked)

@@ -7,6 +7,7 @@ from pydantic import Field
 from gateway.config.model_base import Model
 from gateway.config.model_listen import AccessLog, Admin, Limits, Listen, Log, Shutdown, Workers
 from gateway.config.model_python import Executors
+from gateway.config.model_queue import Queues
 from gateway.config.model_route import Route, RouteDefaults
 from gateway.config.model_upstream import Upstream, UpstreamDefaults
 from gateway.config.settings import GatewaySettings
@@ -78,6 +79,11 @@ class Config(Model):
     upstreams: dict[Name, Upstream] = Field(default={}, description="Named groups of targets", examples=[{}])
     executors: Executors = Field(
         default={}, description="Named pools that a plain def runs on; `default` is always there", examples=[{}]
+    )
+    queues: Queues = Field(
+        default={},
+        description="Who waits when an upstream with `concurrency` is full; `default` is always there",
+        examples=[{}],
     )
     routes: list[Route] = Field(description="Which requests go where; their order never matters", examples=[[]])
     tests: list[Test] = Field(default=[], description="What `gateway test` checks, without network", examples=[[]])

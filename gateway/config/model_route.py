@@ -214,6 +214,7 @@ class RouteDefaults(Model):
     body_limit: SizeOrOff = Field(
         default=UNSET, description="Largest request body, or off; without it limits.body", examples=["1MiB"]
     )
+    class_: Name = Field(default=_ROUTE.queue, alias="class", description="Its queue, for when its upstream is full")
     buffer: Buffer = Field(default=Buffer(), description="How much of a body may wait in memory")
     upgrade: Annotated[list[Annotated[str, text(_protocol, "a protocol", "websocket")]], OneOrMany()] = Field(
         default=list(_ROUTE.upgrade),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from gateway.config.model_base import Model
+from gateway.config.model_queue import Concurrency
 from gateway.config.problems import did_you_mean
 from gateway.config.types import (
     Count,
@@ -286,6 +287,9 @@ class UpstreamDefaults(Model):
     )
     breaker: Breaker | None = Field(
         default=None, description="Leave an upstream alone that fails too often, per worker; off without it"
+    )
+    concurrency: Concurrency = Field(
+        default=None, description="Requests under way at once, per worker; others wait in `queues`; a number or off"
     )
     tls: UpstreamTls = Field(
         default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"

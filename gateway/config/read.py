@@ -18,7 +18,7 @@ MAX_FILES = 10_000
 MAX_DEPTH = 10
 """Of includes within includes."""
 _LISTS = ("routes", "tests")
-_NAMED = ("upstreams", "executors")
+_NAMED = ("upstreams", "executors", "queues")
 
 
 class Files:

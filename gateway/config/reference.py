@@ -16,6 +16,7 @@ from gateway.config.model_aggregate import AggregateSource
 from gateway.config.model_listen import Listen
 from gateway.config.model_match import Match
 from gateway.config.model_python import Executor, Plugin
+from gateway.config.model_queue import Queue
 from gateway.config.model_route import Route, RouteDefaults
 from gateway.config.model_upstream import Target, Upstream
 from gateway.config.scalars import resolve
@@ -56,7 +57,7 @@ _SAMPLES: dict[type[BaseModel], tuple[Sample, ...]] = {
         Sample(only=("address", "redirect")),
     ),
     Upstream: (
-        Sample("orders", values={"targets": Target}),
+        Sample("orders", values={"concurrency": 40, "targets": Target}),
         Sample("orders-next", only=("targets",), values={"targets": ["http://10.0.0.2:8000"]}),
     ),
     Executor: (
@@ -64,6 +65,7 @@ _SAMPLES: dict[type[BaseModel], tuple[Sample, ...]] = {
         Sample("scoring", only=("processes",)),
         Sample("legacy", only=("threads",)),
     ),
+    Queue: (Sample("default"),),
     RouteDefaults: (Sample(values={"plugins": []}),),
     Plugin: (Sample(values={"executor": "default"}),),
     AggregateSource: (

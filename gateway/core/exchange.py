@@ -33,7 +33,7 @@ class UpstreamFacts:
         self.ttfb_s: float | None = None
         """From the request on its way to the first byte of the upstream's answer."""
         self.queue_s: float | None = None
-        """Waited for a free connection."""
+        """Waited for its turn at the upstream, and for a free connection."""
         self.overhead_s = 0.0
         """Spent in the gateway: the duration less the time the upstream had the request."""
 

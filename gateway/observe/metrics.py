@@ -160,6 +160,15 @@ _TABLE: tuple[Family, ...] = (
         "Picks of a target while all were bad, so all were used.",
         ("upstream",),
     ),
+    Family("gateway_concurrency_limit", "gauge", "Requests an upstream may have at once.", ("upstream",)),
+    Family("gateway_queue_depth", "gauge", "Requests that wait for their turn at an upstream.", ("queue",)),
+    Family("gateway_queue_wait_seconds", "histogram", "Waited by requests whose turn came.", ("queue",)),
+    Family(
+        "gateway_queue_rejected_total",
+        "counter",
+        "Requests refused because a queue was full or slow.",
+        ("queue", "reason"),
+    ),
     # executors
     Family(
         "gateway_executor_workers",

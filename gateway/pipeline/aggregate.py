@@ -33,7 +33,18 @@ class Elsewhere(Protocol):
 class Aggregate(Answer):
     """The answer of a route: what its settings come down to, worked out at load."""
 
-    __slots__ = ("_heads", "_stream_lines", "counts", "elsewhere", "loop", "now", "plan", "request_edit", "upstreams")
+    __slots__ = (
+        "_heads",
+        "_stream_lines",
+        "counts",
+        "elsewhere",
+        "loop",
+        "now",
+        "plan",
+        "queue",
+        "request_edit",
+        "upstreams",
+    )
 
     def __init__(
         self,
@@ -46,6 +57,7 @@ class Aggregate(Answer):
         elsewhere: Elsewhere,
         loop: asyncio.AbstractEventLoop,
         now: Callable[[], float],
+        queue: str,
     ) -> None:
         """Settings have no problems (`aggregate_problems`). elsewhere: where large answers are parsed."""
         self.plan = make_plan(settings)
@@ -55,6 +67,7 @@ class Aggregate(Answer):
         self.elsewhere = elsewhere
         self.loop = loop
         self.now = now
+        self.queue = queue
         self._heads = {
             complete: _edited(
                 "Content-Type: application/json\r\nVary: Accept\r\n"

@@ -91,6 +91,11 @@ class Run(Sink):
         self._under_way_since = 0.0
         self._lines = ClientLines(call, plan.forward, aggregate.request_edit)
 
+    @property
+    def queue(self) -> str:
+        """Where its requests wait for their turn."""
+        return self._aggregate.queue
+
     def begin(self) -> None:
         now = self.now()
         self.call.connection.sink = self

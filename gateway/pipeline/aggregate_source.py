@@ -52,6 +52,7 @@ class Source(Fetch):
             now=run.now,
         )
         self.run = run
+        self.queue = run.queue
         self.plan = plan
         self._counted = 0
 

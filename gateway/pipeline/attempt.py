@@ -66,10 +66,10 @@ class Attempt(User):
     def _note_wait(self, connection: UpstreamConnection, waited_s: float) -> None:
         exchange = self.owner.exchange
         if connection.served:
-            exchange.queue_s = waited_s
+            exchange.queue_s = (exchange.queue_s or 0.0) + waited_s
         else:
             exchange.connect_s = connection.connect_s
-            exchange.queue_s = max(waited_s - connection.connect_s, 0.0)
+            exchange.queue_s = (exchange.queue_s or 0.0) + max(waited_s - connection.connect_s, 0.0)
             self.upstream.connect.observe(connection.connect_s)
 
     def on_no_connection(self, error: GatewayError) -> None:

@@ -11,9 +11,11 @@ from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import UpstreamFacts
+from gateway.decide.resilience.queue_settings import DEFAULT
 from gateway.pipeline.attempt import Attempt
 from gateway.transport.client import UpstreamConnection
 from gateway.transport.sink import Sink
+from gateway.upstreams.gate import Gate, Permit
 from gateway.upstreams.target import Target
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.fields import Fields
@@ -31,7 +33,19 @@ class Delivery(Sink):
     It is a Sink: who wants the answer may leave, be slow, or be ready again.
     """
 
-    __slots__ = ("_tried", "attempt", "exchange", "method", "now", "replayable", "timeout_s", "until", "upstream")
+    __slots__ = (
+        "_tried",
+        "attempt",
+        "exchange",
+        "method",
+        "now",
+        "permit",
+        "queue",
+        "replayable",
+        "timeout_s",
+        "until",
+        "upstream",
+    )
 
     def __init__(
         self, upstream: Upstream, exchange: UpstreamFacts, method: str, timeout_s: float, now: Callable[[], float]
@@ -44,6 +58,11 @@ class Delivery(Sink):
         self.until = exchange.started_at + timeout_s
         self.now = now
         self.attempt: Attempt | None = None
+        self.queue = DEFAULT
+        """Where it waits when the upstream is full."""
+        self.permit: Permit | None = None
+        """Its leave to be under way, or its place in the queue; None without a gate, before the first attempt, and
+        once it is over."""
         self.replayable = True
         """Whether the whole request is still here and can be sent once more."""
         self._tried: list[Target] = []
@@ -51,6 +70,9 @@ class Delivery(Sink):
 
     def engage(self, key: str | None, now: float) -> None:
         """Pick a target and try it (a, b, c); `key` is for balancers that hash."""
+        gate = self.upstream.gate
+        if gate is not None and not self._may_begin(gate, now):
+            return
         exchange = self.exchange
         try:
             if now >= self.until:
@@ -67,6 +89,41 @@ class Delivery(Sink):
         self.attempt = attempt = Attempt(self, target, self.upstream)
         attempt.ticket = ticket
         attempt.begin(now)
+
+    # --- the permit ---------------------------------------------------------------------------------------------
+
+    def _may_begin(self, gate: Gate, now: float) -> bool:
+        """Whether the permit is held (c): asked for ahead of the first attempt, kept for all, ended once."""
+        if self.permit is None:
+            try:
+                self.permit = gate.enter(self, self.queue, now, self.until)
+            except GatewayError as error:
+                self.give_up(error)
+                return False
+        return self.permit.held
+
+    @property
+    def is_queued(self) -> bool:
+        return self.permit is not None and not self.permit.held
+
+    def on_permit(self, now: float) -> None:
+        assert self.permit is not None
+        self.exchange.queue_s = now - self.permit.since
+        self.again(now)
+
+    def on_no_permit(self, error: GatewayError) -> None:
+        permit, self.permit = self.permit, None
+        if permit is not None:
+            self.exchange.queue_s = self.now() - permit.since
+        self.give_up(error)
+
+    def end_permit(self) -> None:
+        """It is over, or is no longer wanted: let the next one begin."""
+        permit, self.permit = self.permit, None
+        if permit is not None:
+            permit.end()
+
+    # --- the attempts -------------------------------------------------------------------------------------------
 
     def head_timeout_s(self, now: float) -> float:
         """How long a target may take with its head."""
@@ -122,6 +179,7 @@ class Delivery(Sink):
         attempt, self.attempt = self.attempt, None
         exchange = self.exchange
         if exchange.status:
+            self.end_permit()
             self.cut(error)
             return
         if self.replayable:
@@ -139,6 +197,7 @@ class Delivery(Sink):
     def _fail(self, error: GatewayError) -> None:
         if self.exchange.attempts > 1:
             self.upstream.count_retry("failed")
+        self.end_permit()
         self.give_up(error)
 
     def _has_another(self) -> bool:
@@ -151,6 +210,7 @@ class Delivery(Sink):
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.cancel()
+        self.end_permit()
 
     def on_client_slow(self) -> None:
         if self.attempt is not None and self.attempt.connection is not None:

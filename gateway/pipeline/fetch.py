@@ -72,6 +72,7 @@ class Fetch(Delivery):
             self.upstream.count_retry("ok")
         if end:
             self.attempt = None
+            self.end_permit()
             self.on_fetched(head, data, now)
             return
         self._head = head
@@ -85,6 +86,7 @@ class Fetch(Delivery):
             self._keep(data)
             return
         self.attempt = None
+        self.end_permit()
         self._parts.append(data)
         assert self._head is not None
         self.on_fetched(self._head, b"".join(self._parts), now)
@@ -104,6 +106,7 @@ class Fetch(Delivery):
         """The time is up."""
         attempt, self.attempt = self.attempt, None
         reason = "upstream_timeout" if attempt is None else attempt.expire()
+        self.end_permit()
         self.give_up(GatewayError(reason, f"{self.upstream.name} had no answer within {self.timeout_s:g}s"))
 
     def cut(self, error: GatewayError) -> None:

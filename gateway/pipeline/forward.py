@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import inf
 
 from gateway.core.errors import GatewayError
+from gateway.decide.resilience.queue_settings import DEFAULT
 from gateway.decide.route.rewrite import Rewrite
 from gateway.pipeline.attempt import Attempt
 from gateway.pipeline.client_facts import ClientFacts
@@ -31,6 +32,7 @@ class Plan(Answer):
         "hash_key",
         "host",
         "now",
+        "queue",
         "request_edit",
         "response_edit",
         "rewrite",
@@ -53,6 +55,7 @@ class Plan(Answer):
         hash_key: Callable[[Call], str] | None,
         via: str,
         now: Callable[[], float],
+        queue: str = DEFAULT,
     ) -> None:
         self.choose = choose
         self.rewrite = rewrite
@@ -67,6 +70,8 @@ class Plan(Answer):
         self.response_edit = response_edit
         self.hash_key = hash_key
         self.via = via
+        self.queue = queue
+        """Where requests wait for their turn."""
         self.now = now
 
     def begin(self, call: Call) -> None:
@@ -81,6 +86,7 @@ class Forward(Delivery):
 
     def __init__(self, plan: Plan, call: Call) -> None:
         super().__init__(plan.choose(), call, call.head.method, plan.timeout_s, plan.now)
+        self.queue = plan.queue
         self.plan = plan
         self.call = call
         self.connection: ServerConnection = call.connection
@@ -127,7 +133,7 @@ class Forward(Delivery):
             self._keep(data)
         if end:
             self._body_whole = True
-        if attempt is not None:
+        if attempt is not None or self.is_queued:
             if self._buffered > self.plan.buffer.request_bytes:
                 self.connection.pause_reading()
         elif end or self._buffered > self.plan.buffer.request_bytes:
@@ -319,6 +325,7 @@ class Forward(Delivery):
     def finish(self) -> None:
         """The upstream's part is over."""
         self.attempt = None
+        self.end_permit()
         self._drop()
 
     def _drop(self) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.decide.aggregate.settings import AggregateSettings
+from gateway.decide.resilience.queue_settings import DEFAULT
 from gateway.decide.route.settings import MatchSettings
 
 
@@ -123,6 +124,8 @@ class RouteSettings:
     body_bytes: int | None = -1
     """Limit of the request body; None: off; -1: the gateway's `limits.body`."""
     buffer: BufferSettings = BufferSettings()
+    queue: str = DEFAULT
+    """`class`: where requests wait when their upstream is full."""
     upgrade: tuple[str, ...] = ("websocket",)
     """Protocols that a client may upgrade to through this route, lower case."""
     request_headers: HeaderEdits = HeaderEdits()

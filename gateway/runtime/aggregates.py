@@ -52,6 +52,7 @@ class Aggregates:
             elsewhere=self,
             loop=self._loop,
             now=self._now,
+            queue=route.queue,
         )
 
     async def call(

@@ -112,6 +112,7 @@ class Answers:
             hash_key=hash_key([self._upstreams[name].settings.balance.hash_on for name, _ in answer.to]),
             via=self._via,
             now=self._now,
+            queue=route.queue,
         )
 
     def _chooser(self, answer: ForwardSettings) -> Callable[[], Upstream]:

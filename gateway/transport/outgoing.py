@@ -18,15 +18,15 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """The connections of one worker that have something to write at the end of this turn."""
 
-    __slots__ = ("_call_soon", "_waiting")
+    __slots__ = ("_waiting", "call_soon")
 
     def __init__(self, call_soon: Callable[..., Any]) -> None:
-        self._call_soon = call_soon
+        self.call_soon = call_soon
         self._waiting: list[Outgoing] = []
 
     def add(self, connection: "Outgoing") -> None:
         if not self._waiting:
-            self._call_soon(self._flush)
+            self.call_soon(self._flush)
         self._waiting.append(connection)
 
     def _flush(self) -> None:

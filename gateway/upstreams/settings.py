@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
+from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 
 
@@ -68,5 +69,9 @@ class UpstreamSettings:
     connections: ConnectionsSettings = ConnectionsSettings()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     outlier: OutlierSettings | None = None
+    concurrency: int | None = None
+    """Requests under way at once, for each worker. None: off."""
+    queues: tuple[QueueSettings, ...] = (QueueSettings(DEFAULT),)
+    """Who waits for their turn, where `concurrency` is set: those of the whole config."""
     breaker: BreakerSettings | None = None
     health: HealthSettings | None = None

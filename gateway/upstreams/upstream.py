@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.errors import GatewayError
 from gateway.decide.balance.protocol import Balancer
+from gateway.decide.resilience.concurrency import Fixed
 from gateway.observe.histogram import Histogram
 from gateway.observe.registry import Registry
 from gateway.transport.client import HeadMemo
@@ -16,6 +17,7 @@ from gateway.transport.dial import Destination, Dialer
 from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import FRESH_S, Resolver
 from gateway.upstreams.circuit import Circuit
+from gateway.upstreams.gate import Gate
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 from gateway.upstreams.target import Target
 
@@ -46,6 +48,8 @@ class Upstream:
         """Told of every attempt, where somebody wants to know: target, latency (s), whether it went well, now."""
         self.circuit = None if settings.breaker is None else Circuit(self.name, settings.breaker, registry)
         """Asked ahead of every attempt; None: never open."""
+        self.gate = _gate(settings, registry, deadlines, outbox)
+        """Where requests get their permits; None: as many as come."""
         self.duration: Histogram = registry.histogram("gateway_upstream_request_duration_seconds", upstream=self.name)
         self.connect: Histogram = registry.histogram("gateway_upstream_connect_duration_seconds", upstream=self.name)
         self._registry = registry
@@ -213,6 +217,19 @@ class Upstream:
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name} {self.targets}>"
+
+
+def _gate(settings: UpstreamSettings, registry: Registry, deadlines: Deadlines, outbox: Outbox) -> Gate | None:
+    if settings.concurrency is None:
+        return None
+    return Gate(
+        settings.name,
+        limiter=Fixed(settings.concurrency),
+        queues=settings.queues,
+        deadlines=deadlines,
+        call_soon=outbox.call_soon,
+        registry=registry,
+    )
 
 
 def label_of(host: str, port: int) -> str:

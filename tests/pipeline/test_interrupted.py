@@ -79,7 +79,7 @@ class Play:
     """One request, and an upstream that answers a piece a turn."""
 
     def __init__(self, route: dict[str, Any], connections: int) -> None:
-        upstream = {"connections": ConnectionsSettings(max=connections)}
+        upstream = {"connections": ConnectionsSettings(max=connections), "concurrency": connections}
         self.wired = Wired(proxy(route={"timeout_s": LIMIT_S, **route}, upstream=upstream))
         self.wired.on_upstream = self._accept
         self.is_mute = False
@@ -112,6 +112,8 @@ class Play:
             "in flight": gateway.in_flight,
             "in flight of the target": target.in_flight,
             "connections": target.connections.active,
+            "permits": gateway.upstreams["u"].gate.in_flight,
+            "waiting": gateway.upstreams["u"].gate.waiting,
             "buffered": gateway.buffered.value,
             "tasks": len(asyncio.all_tasks()) - 1,
             "timers": self.wired.timers,

@@ -1,0 +1,30 @@
+"""Checks of queues: those that are named exist, and something stands in front of them."""
+
+from gateway.config.check import Checked
+from gateway.decide.resilience.queue_settings import DEFAULT
+
+_WAITING = ("to", "aggregate")
+
+
+def check_queues(checked: Checked) -> None:
+    """A class is a queue, of a route that asks upstreams; a queue is used."""
+    config = checked.config
+    known = list(dict.fromkeys([*config.queues, DEFAULT]))
+    used = {DEFAULT}
+    for index, route in zip(checked.route_indices, config.routes, strict=True):
+        used.add(route.class_)
+        if "class_" not in route.model_fields_set:
+            continue
+        if route.class_ not in known:
+            hint = checked.guess(route.class_, known) or "define it under `queues:`"
+            checked.fault(("routes", index, "class"), f"there is no queue {route.class_!r}", hint)
+        if not set(_WAITING) & route.model_fields_set:
+            checked.fault(("routes", index, "class"), "`class` is for routes with `to` or `aggregate`", at_key=True)
+    if not checked.complete:
+        return
+    for name in config.queues:
+        if name not in used:
+            checked.warn(("queues", name), "no route has this class", at_key=True)
+    if config.queues and all(upstream.concurrency is None for upstream in config.upstreams.values()):
+        hint = "give an upstream `concurrency: 20`, for instance"
+        checked.warn(("queues",), "nobody waits here: no upstream has `concurrency`", hint, at_key=True)

@@ -1,0 +1,29 @@
+"""How fast a queue drains, and so when to come back."""
+
+from math import exp
+
+TAU_S = 1.0
+LONGEST_S = 30.0
+
+
+class DrainRate:
+    """Events a second, as a counter that decays with a time constant of 1 s."""
+
+    __slots__ = ("_at", "_count")
+
+    def __init__(self) -> None:
+        self._at = self._count = 0.0
+
+    def count(self, now: float) -> None:
+        """One left the queue to be served."""
+        self._count = self._count * exp((self._at - now) / TAU_S) + 1.0
+        self._at = now
+
+    def rate(self, now: float) -> float:
+        """Events a second."""
+        return self._count * exp((self._at - now) / TAU_S) / TAU_S
+
+    def retry_after_s(self, waiting: int, now: float) -> float:
+        """Until so many will have been served; between 1 s and 30 s."""
+        rate = self.rate(now)
+        return LONGEST_S if rate * LONGEST_S <= waiting else max(1.0, waiting / rate)

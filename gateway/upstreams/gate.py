@@ -1,0 +1,195 @@
+"""The gate in front of an upstream: so many requests at once, the others wait their turn or are refused."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Protocol
+
+from gateway.core.errors import GatewayError
+from gateway.decide.resilience.concurrency import Limiter
+from gateway.decide.resilience.queue import Place, Queue
+from gateway.decide.resilience.queue_settings import QueueSettings
+from gateway.observe.registry import Registry
+from gateway.transport.deadlines import Deadlines
+
+
+class Waiter(Protocol):
+    """Who wants a permit; exactly one of the two is called for a permit that was not held at once."""
+
+    def on_permit(self, now: float) -> None: ...
+    def on_no_permit(self, error: GatewayError) -> None: ...
+
+
+class Permit:
+    """One request's leave to be under way, or its place in the queue. `end` may be called again and does nothing."""
+
+    __slots__ = ("_gate", "_place", "held", "since", "waiter")
+
+    def __init__(self, gate: "Gate", waiter: Waiter, since: float) -> None:
+        self._gate = gate
+        self._place: Place[Permit] | None = None
+        self.waiter = waiter
+        self.since = since
+        self.held = False
+
+    def end(self) -> None:
+        """The request is over, or no longer wants to wait."""
+        place, self._place = self._place, None
+        if self.held:
+            self.held = False
+            self._gate.freed()
+        elif place is not None:
+            self._gate.left(place)
+
+
+class Gate:
+    """Permits of one upstream, in one worker."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        limiter: Limiter,
+        queues: Sequence[QueueSettings],
+        deadlines: Deadlines,
+        call_soon: Callable[[Callable[[], object]], object],
+        registry: Registry,
+    ) -> None:
+        self.name = name
+        self.limiter = limiter
+        self.in_flight = 0
+        self.deadline = self.armed = inf
+        self._queue: Queue[Permit] = Queue(queues)
+        self._deadlines = deadlines
+        self._call_soon = call_soon
+        self._is_due = False
+        self._cells = registry.cells
+        self._meters = {each.name: _Meter(registry, each.name) for each in queues}
+        self._limit = registry.gauge("gateway_concurrency_limit", upstream=name)
+        registry.on_flush(self.flush)
+
+    def enter(self, waiter: Waiter, queue: str, now: float, until: float) -> Permit:
+        """A permit that is held, or one that waits in `queue` until `until` at the latest.
+
+        Raises GatewayError queue_full, or concurrency_limited where the queue takes nobody.
+        """
+        permit = Permit(self, waiter, now)
+        if self._queue:
+            self._refuse_overdue(now)
+        if self.in_flight < self.limiter.limit and not self._queue:
+            self.in_flight += 1
+            permit.held = True
+            return permit
+        place, out = self._queue.put(permit, queue, now, until)
+        if place is None:
+            error = self._full(queue, now)
+            self._meters[queue].refused(error.reason.name)
+            raise error
+        permit._place = place
+        self._meters[queue].change(1.0)
+        if out is not None:
+            self._refuse(out, self._full(queue, now))
+        self._arm(place.deadline)
+        return permit
+
+    @property
+    def waiting(self) -> int:
+        """How many are in the queue."""
+        return len(self._queue)
+
+    def freed(self) -> None:
+        """One that was under way ended: whose turn it is begins with the next turn of the loop."""
+        self.in_flight -= 1
+        if self._queue:
+            self._soon()
+
+    def left(self, place: Place[Permit]) -> None:
+        """One that waited went away."""
+        self._queue.remove(place, self._deadlines.clock())
+        self._meters[place.line.settings.name].change(-1.0)
+
+    def on_answer(self, latency_s: float, ok: bool, now: float) -> None:
+        """An attempt ended; to be told of each."""
+        self.limiter.on_answer(latency_s, ok, self.in_flight, now)
+        if self._queue and self.in_flight < self.limiter.limit:
+            self._soon()
+
+    def on_deadline(self, now: float) -> None:
+        self._refuse_overdue(now)
+        self._arm(self._queue.next_deadline)
+
+    def flush(self) -> None:
+        """Write the gauge."""
+        self._cells[self._limit] = float(self.limiter.limit)
+
+    def _soon(self) -> None:
+        # Not at once: the connection that became free is given back after its answer was passed on.
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self._admit)
+
+    def _admit(self) -> None:
+        self._is_due = False
+        now = self._deadlines.clock()
+        self._refuse_overdue(now)
+        while self.in_flight < self.limiter.limit:
+            place = self._queue.take(now)
+            if place is None:
+                break
+            self.in_flight += 1
+            permit = place.who
+            permit._place, permit.held = None, True
+            self._meters[place.line.settings.name].served(now - place.since)
+            permit.waiter.on_permit(now)
+
+    def _refuse_overdue(self, now: float) -> None:
+        for place in self._queue.overdue(now):
+            error = self._error("queue_timeout", f"waited {now - place.since:.3f}s for its turn", now)
+            self._refuse(place, error)
+
+    def _refuse(self, place: Place[Permit], error: GatewayError) -> None:
+        meter = self._meters[place.line.settings.name]
+        meter.change(-1.0)
+        meter.refused(error.reason.name)
+        permit = place.who
+        permit._place = None
+        permit.waiter.on_no_permit(error)
+
+    def _full(self, queue: str, now: float) -> GatewayError:
+        settings = self._queue.lines[queue].settings
+        if not settings.max:
+            return self._error("concurrency_limited", f"{self.limiter.limit} requests are under way", now)
+        return self._error("queue_full", f"{settings.max} requests wait in the queue {queue}", now)
+
+    def _error(self, reason: str, detail: str, now: float) -> GatewayError:
+        after = self._queue.retry_after_s(now)
+        return GatewayError(reason, f"upstream {self.name}: {detail}", retry_after_s=after)
+
+    def _arm(self, deadline: float) -> None:
+        if deadline < self.deadline:
+            self.deadline = deadline
+            if deadline < self.armed:
+                self._deadlines.arm(self)
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.name} {self.in_flight} of {self.limiter.limit}, {len(self._queue)} wait>"
+
+
+class _Meter:
+    """The metrics of one queue, over all upstreams."""
+
+    def __init__(self, registry: Registry, queue: str) -> None:
+        self._registry = registry
+        self._queue = queue
+        self._depth = registry.gauge("gateway_queue_depth", queue=queue)
+        self._wait = registry.histogram("gateway_queue_wait_seconds", queue=queue)
+
+    def change(self, by: float) -> None:
+        self._registry.cells[self._depth] += by
+
+    def served(self, waited_s: float) -> None:
+        self.change(-1.0)
+        self._wait.observe(waited_s)
+
+    def refused(self, reason: str) -> None:
+        cell = self._registry.counter("gateway_queue_rejected_total", queue=self._queue, reason=reason)
+        self._registry.cells[cell] += 1.0

@@ -1,0 +1,121 @@
+"""The gate in front of an upstream: so many at once, the others wait by class, and who waits in vain is told why."""
+
+from typing import Any
+
+from gateway.decide.resilience.queue_settings import QueueSettings
+from gateway.upstreams.gate import Gate
+from tests.support.http import read_answers
+from tests.support.wired import ByteWire, Wired, proxy
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+QUEUES = (QueueSettings("default", max=2, wait_s=0.5), QueueSettings("checkout", max=2, wait_s=3.0, weight=10))
+
+
+def wired(**upstream: Any) -> Wired:
+    return Wired(proxy(upstream={"concurrency": 1, "queues": QUEUES, **upstream}))
+
+
+def ask(gateway: Wired, path: str = "/x") -> ByteWire:
+    client = gateway.client()
+    client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return client
+
+
+def gate(gateway: Wired) -> Gate:
+    found = gateway.gateway.upstreams["u"].gate
+    assert found is not None
+    return found
+
+
+def status(client: ByteWire) -> tuple[int, str] | None:
+    answers = read_answers(bytes(client.received))
+    return (answers[0].status, answers[0].reason or "") if answers else None
+
+
+async def test_one_at_a_time_and_the_next_when_the_answer_is_whole() -> None:
+    gateway = wired()
+    first, second = ask(gateway, "/1"), ask(gateway, "/2")
+    await gateway.settle()
+    (wire,) = gateway.upstreams
+    assert wire.received.count(b"GET ") == 1
+    gateway.now += 0.3
+    wire.send(ANSWER[:-1])
+    await gateway.settle()
+    assert wire.received.count(b"GET ") == 1
+    wire.send(ANSWER[-1:])
+    await gateway.settle()
+    assert status(first) == (200, "")
+    assert wire.received.count(b"GET ") == 2, "on the same connection"
+    wire.send(ANSWER)
+    await gateway.settle()
+    assert status(second) == (200, "")
+    assert [round(each.queue_s or 0.0, 3) for each in gateway.log] == [0.0, 0.3]
+
+
+async def test_who_waits_in_vain_gets_503_in_time() -> None:
+    gateway = wired()
+    ask(gateway)
+    await gateway.settle()
+    waits = ask(gateway)
+    await gateway.pass_time(0.3)
+    assert status(waits) is None
+    await gateway.pass_time(0.25)
+    assert status(waits) == (503, "queue_timeout")
+    assert b"Retry-After: " in waits.received
+
+
+async def test_one_too_many_is_refused_at_once() -> None:
+    gateway = wired()
+    clients = [ask(gateway) for _ in range(4)]
+    await gateway.settle()
+    assert [status(each) for each in clients] == [None, None, None, (503, "queue_full")]
+
+
+async def test_without_a_queue_nobody_waits() -> None:
+    gateway = wired(queues=(QueueSettings("default", max=0),))
+    clients = [ask(gateway) for _ in range(2)]
+    await gateway.settle()
+    assert [status(each) for each in clients] == [None, (503, "concurrency_limited")]
+
+
+async def test_who_leaves_the_queue_makes_room() -> None:
+    gateway = wired()
+    clients = [ask(gateway) for _ in range(3)]
+    await gateway.settle()
+    clients[1].reset()
+    await gateway.settle()
+    late = ask(gateway)
+    await gateway.settle()
+    assert status(late) is None
+    assert gate(gateway).waiting == 2
+
+
+async def test_who_leaves_under_way_lets_the_next_one_begin() -> None:
+    gateway = wired()
+    first = ask(gateway, "/1")
+    ask(gateway, "/2")
+    await gateway.settle()
+    first.reset()
+    await gateway.settle()
+    assert b"GET /2 " in gateway.upstreams[-1].received
+    assert gate(gateway).in_flight == 1
+
+
+async def test_a_body_that_comes_while_it_waits_is_sent_with_its_turn() -> None:
+    gateway = wired()
+    ask(gateway)
+    await gateway.settle()
+    client = gateway.client()
+    client.send(b"POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n")
+    for _ in range(4):
+        client.send(bytes(50_000))
+        await gateway.settle()
+    assert client.paused, "what is not sent on is not read"
+    (wire,) = gateway.upstreams
+    wire.send(ANSWER)
+    await gateway.settle()
+    assert len(wire.received.partition(b"POST ")[2].partition(b"\r\n\r\n")[2]) == 200_000
+    wire.send(ANSWER)
+    await gateway.settle()
+    assert status(client) == (200, "")
+    assert gateway.gateway.buffered.value == 0
