@@ -11,6 +11,8 @@ from typing import Self
 from tests.support.wait import until
 
 ANSWER_S = 10.0
+AT_ONCE = 64
+"""Beyond so many in flight, requests wait in the client: a slow machine must not become a storm."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Load:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
         self.outcomes = Outcomes()
+        self.in_flight = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -91,19 +94,23 @@ class Load:
 
     async def _run(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
+        room = asyncio.Semaphore(AT_ONCE)
         begun, sent = time.monotonic(), 0
         while not self._stopping.is_set():
             while sent < (time.monotonic() - begun) * self._rate:
-                tasks.add(task := asyncio.create_task(self._one()))
+                tasks.add(task := asyncio.create_task(self._one(room)))
                 task.add_done_callback(tasks.discard)
                 sent += 1
             await asyncio.sleep(0.004)
         await asyncio.gather(*tasks)
         self._idle.close()
 
-    async def _one(self) -> None:
-        begun = time.monotonic()
-        outcome = await self._outcome()
+    async def _one(self, room: asyncio.Semaphore) -> None:
+        async with room:
+            begun = time.monotonic()
+            self.in_flight += 1
+            outcome = await self._outcome()
+            self.in_flight -= 1
         now = time.monotonic()
         self.outcomes.counts[outcome] += 1
         self.outcomes.slowest_s = max(self.outcomes.slowest_s, now - begun)
