@@ -122,6 +122,7 @@ def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSet
             resolve(tls.key, directory),
         ),
         health=_health(item.health),
+        slow_start_s=item.slow_start,
         outlier=_outlier(item.outlier),
         breaker=_breaker(item.breaker),
         concurrency=item.concurrency,

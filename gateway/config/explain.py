@@ -133,6 +133,7 @@ class _Idle:
     weight: int
     in_flight: int = 0
     started_at: float = -inf
+    slow_start_s: float = 0.0
     ewma_s: float = 0.0
     ewma_at: float = -inf
 

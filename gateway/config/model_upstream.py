@@ -27,7 +27,7 @@ from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
-from gateway.upstreams.settings import HealthSettings, TargetSettings, TimeoutSettings
+from gateway.upstreams.settings import SLOW_START_S, HealthSettings, TargetSettings, TimeoutSettings
 
 _OUTLIER, _BREAKER = OutlierSettings(), BreakerSettings()
 _TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
@@ -290,6 +290,9 @@ class UpstreamDefaults(Model):
     )
     concurrency: Concurrency = Field(
         default=None, description="Requests under way at once, per worker; others wait in `queues`; a number or off"
+    )
+    slow_start: Wait = Field(
+        default=SLOW_START_S, description="How long a target that joins or comes back is kept from a flood of requests"
     )
     tls: UpstreamTls = Field(
         default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"

@@ -1,12 +1,16 @@
 """Settings of an upstream: a named group of targets."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
+
+SLOW_START_S: Final = 10.0
+"""How long a target counts as new: the time that Envoy's and HAProxy's examples of slow start use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,4 @@ class UpstreamSettings:
     """Who waits for their turn, where `concurrency` is set: those of the whole config."""
     breaker: BreakerSettings | None = None
     health: HealthSettings | None = None
+    slow_start_s: float = SLOW_START_S

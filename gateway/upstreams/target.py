@@ -4,6 +4,7 @@ from math import inf
 
 from gateway.observe.registry import Registry
 from gateway.transport.connections import Connections
+from gateway.upstreams.settings import SLOW_START_S
 
 
 class Target:
@@ -25,6 +26,7 @@ class Target:
         "ewma_s",
         "in_flight",
         "key",
+        "slow_start_s",
         "started_at",
         "weight",
     )
@@ -39,6 +41,7 @@ class Target:
         connections: Connections,
         registry: Registry,
         now: float,
+        slow_start_s: float = SLOW_START_S,
     ) -> None:
         self.key = key
         """`host:port`: the label in metrics and logs."""
@@ -56,6 +59,7 @@ class Target:
         self.ewma_s = 0.0
         self.ewma_at = -inf
         self.started_at = now
+        self.slow_start_s = slow_start_s
         self.cells = registry.cells
         self._registry = registry
         self._upstream = upstream

@@ -213,6 +213,7 @@ class Upstream:
             connections=connections,
             registry=self._registry,
             now=self._deadlines.clock(),
+            slow_start_s=self.settings.slow_start_s,
         )
 
     def __repr__(self) -> str:

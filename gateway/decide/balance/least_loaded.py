@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gateway.decide.balance.newcomer import NEWCOMER_S, all_new, fair_loads
+from gateway.decide.balance.newcomer import all_new, fair_loads
 from gateway.decide.balance.protocol import L, Rng, Silent
 from gateway.decide.balance.round_robin import SmoothTurns
 
@@ -29,7 +29,7 @@ class LeastLoaded(Silent):
                 return self._by_fair_load(candidates, now)
             if target.in_flight < least:
                 best, least, chosen = target, target.in_flight, at
-        if now - best.started_at < NEWCOMER_S and not all_new(candidates, now):
+        if now - best.started_at < best.slow_start_s and not all_new(candidates, now):
             return self._by_fair_load(candidates, now)
         self._next = chosen + 1
         return best

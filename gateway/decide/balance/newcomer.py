@@ -5,16 +5,13 @@ caches and connections still to be made.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from gateway.decide.balance.protocol import Load
 
-NEWCOMER_S: Final = 10.0
-"""How long a target counts as new: the time that Envoy's and HAProxy's examples of slow start use."""
-
 
 def is_new(target: Load, now: float) -> bool:
-    return now - target.started_at < NEWCOMER_S
+    """True within its `slow_start_s` since it joined or came back."""
+    return now - target.started_at < target.slow_start_s
 
 
 def settled_load(candidates: Sequence[Load], now: float) -> float:

@@ -21,7 +21,11 @@ class Load(Protocol):
 
     @property
     def started_at(self) -> float:
-        """When the target joined, on the clock of `now`."""
+        """When the target joined or came back, on the clock of `now`."""
+
+    @property
+    def slow_start_s(self) -> float:
+        """How long it counts as new after that."""
 
     ewma_s: float
     """Moving average of its latency; 0 until the first answer."""

@@ -13,6 +13,7 @@ class Target:
     ewma_s: float = 0.0
     ewma_at: float = 0.0
     started_at: float = -1e6
+    slow_start_s: float = 10.0
 
 
 def targets(count: int, *, in_flight: int = 0, started_at: float = -1e6) -> tuple[Target, ...]:

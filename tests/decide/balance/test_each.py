@@ -8,6 +8,7 @@ import pytest
 
 from gateway.decide.balance.consistent_hash import ConsistentHash
 from gateway.decide.balance.least_loaded import LeastLoaded
+from gateway.decide.balance.newcomer import is_new
 from gateway.decide.balance.peak_ewma import PeakEwma
 from gateway.decide.balance.round_robin import RoundRobin
 from gateway.decide.balance.split import Split
@@ -170,3 +171,10 @@ def test_draws_at_the_upper_edge_stay_inside() -> None:
     assert TwoChoices(Edge()).pick(candidates, None, 0.0) is candidates[2]
     assert TwoChoices(Edge()).pick(targets(3), None, 0.0).key == "10.0.0.2:80"
     assert all(a != b for a, b in pairwise([Split((("a", 1), ("b", 2))).pick(Edge()), "a"]))
+
+
+def test_a_target_is_new_for_as_long_as_its_slow_start() -> None:
+    target = Target("10.0.0.1:80", started_at=100.0, slow_start_s=2.0)
+    assert is_new(target, 101.9)
+    assert not is_new(target, 102.0)
+    assert not is_new(Target("10.0.0.1:80", started_at=100.0, slow_start_s=0.0), 100.0)
