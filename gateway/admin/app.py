@@ -40,6 +40,7 @@ def build_app(state: AdminState) -> web.Application:
             web.get("/metrics", views.metrics),
             web.post("/drain", views.drain),
             web.post("/upstreams/{name}/targets/{address}/{call:drain|undrain}", views.drain_target),
+            web.post("/reload", views.reload),
         ]
     )
     return app
@@ -121,6 +122,13 @@ class _Views:
         drained = request.match_info["call"] == "drain"
         await asyncio.wrap_future(self._state.drain_target(name, address, drained))
         return _json({"upstream": name, "target": address, "drained": drained})
+
+    async def reload(self, _: web.Request) -> web.Response:
+        done = await asyncio.wrap_future(self._state.reload())
+        if done.errors:
+            detail = "Nothing changed: the config cannot be used as it is."
+            return problem(422, detail, errors=list(done.errors))
+        return _json({"changed": done.changed, "warnings": list(done.warnings)})
 
 
 def _policy(page: bytes) -> str:

@@ -11,8 +11,8 @@ from gateway.core.json import dumps_pretty
 _log = logging.getLogger(__name__)
 
 
-def problem(status: int, detail: str) -> web.Response:
-    document = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+def problem(status: int, detail: str, **more: object) -> web.Response:
+    document = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return web.Response(status=status, body=dumps_pretty(document), content_type="application/problem+json")
 
 
@@ -28,7 +28,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPNotFound:
         return problem(
             404,
-            "There is: / /healthz /readyz /status /config /metrics, and POST /drain, "
+            "There is: / /healthz /readyz /status /config /metrics, and POST /drain, /reload, "
             "/upstreams/{name}/targets/{address}/drain and .../undrain.",
         )
     except web.HTTPException as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.config.settings import GatewaySettings
@@ -23,6 +23,25 @@ class TargetFacts:
         if self.drained:
             return "drained"
         return "unchecked" if self.up is None else "up" if self.up else "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """`counts` by result (success, failure); whether the last one was a success; when the last success was."""
+
+    counts: Mapping[str, int]
+    successful: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What came of a reload: with `errors`, nothing changed."""
+
+    errors: tuple[str, ...] = ()
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    """Texts by kind (routes, upstreams, ...)."""
+    warnings: tuple[str, ...] = ()
 
 
 class AdminState(Protocol):
@@ -61,6 +80,13 @@ class AdminState(Protocol):
 
     def drain_target(self, upstream: str, target: str, drained: bool) -> Future[None]:
         """Take a target out of balancing, or back in; done when every worker was told. From any thread."""
+
+    @property
+    def reloads(self) -> Reloads:
+        """Reloads so far."""
+
+    def reload(self) -> Future[Reloaded]:
+        """Read the config again and serve by it; done when every worker does. From any thread."""
 
     def drain(self) -> None:
         """Begin to drain; returns at once and may be called twice."""

@@ -229,6 +229,13 @@ _TABLE: tuple[Family, ...] = (
     Family("gateway_access_log_dropped_total", "counter", "Access log lines that could not be written."),
     Family("gateway_worker_restarts_total", "counter", "Workers replaced, by reason.", ("reason",)),
     Family("gateway_worker_up", "gauge", "1 while the worker serves.", ("worker",)),
+    Family("gateway_config_reloads_total", "counter", "Reloads of the config: success or failure.", ("result",)),
+    Family("gateway_config_last_reload_successful", "gauge", "1 unless the last reload failed."),
+    Family(
+        "gateway_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the running config was loaded, in Unix time.",
+    ),
     Family("gateway_draining", "gauge", "1 while the gateway drains."),
     Family("gateway_build_info", "gauge", "Always 1.", ("version", "python")),
     Family(

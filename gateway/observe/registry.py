@@ -6,6 +6,7 @@ else (names, labels, gauges, buckets, exposition) happens at registration, on th
 
 import logging
 import os
+import threading
 from array import array
 from collections.abc import Callable
 
@@ -24,7 +25,7 @@ class Registry:
     """Hands out cells by name and labels; the same name and labels always give the same cell.
 
     With a slot that a predecessor wrote, its counters are taken over and its gauges start at zero. Without a
-    slot the cells only live here. Belongs to the loop thread.
+    slot the cells only live here. Belongs to the loop thread, but any may ask for cells and callbacks.
     """
 
     def __init__(self, slot: Slot | None = None) -> None:
@@ -36,7 +37,9 @@ class Registry:
         self._noted: list[Histogram] = []
         self._new_lines: list[bytes] = []
         self._directory_bytes = 0
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: tuple[Callable[[], None], ...] = ()
+        self._lock = threading.Lock()
+        """A config is built beside the loop, and its parts ask for cells and callbacks, too."""
         self._full = False
         if slot is not None:
             self._adopt(slot)
@@ -60,7 +63,13 @@ class Registry:
 
     def on_flush(self, callback: Callable[[], None]) -> None:
         """Call `callback` ahead of every flush, to set gauges that are cheaper to read than to keep."""
-        self._callbacks.append(callback)
+        with self._lock:
+            self._callbacks = (*self._callbacks, callback)
+
+    def off_flush(self, callback: Callable[[], None]) -> None:
+        """No longer call it."""
+        with self._lock:
+            self._callbacks = tuple(each for each in self._callbacks if each != callback)
 
     def flush(self, now: float) -> None:
         """Say that the worker lives and publish all cells; `now` is monotonic. A bad callback loses no counts."""
@@ -83,8 +92,9 @@ class Registry:
         slot.cells[:used] = self.cells
         slot.used = used
         if self._new_lines:
-            slot.append_directory(b"".join(self._new_lines))
-            self._new_lines.clear()
+            with self._lock:
+                lines, self._new_lines = self._new_lines, []
+            slot.append_directory(b"".join(lines))
 
     def _resolve(self, name: str, kind: Kind, labels: dict[str, str]) -> int:
         found = family(name, kind)
@@ -95,7 +105,11 @@ class Registry:
         if len(labels) != len(values):
             raise KeyError(f"{name} has the labels {found.labels}, not {tuple(labels)}")
         index = self._index.get((name, values))
-        return self._add(found, values) if index is None else index
+        if index is not None:
+            return index
+        with self._lock:
+            index = self._index.get((name, values))
+            return self._add(found, values) if index is None else index
 
     def _add(self, found: Family, values: tuple[str, ...]) -> int:
         first = len(self.cells)

@@ -65,6 +65,11 @@ class Pipeline(Handler):
         self._ids = 0
         self.in_flight = 0
 
+    def use(self, snapshot: Snapshot) -> None:
+        """Answer by `snapshot` from the next request on."""
+        self.snapshot = snapshot
+        self.memo = Memo(MEMO_SIZE)
+
     def handle(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool) -> None:
         """Take one request: 1 match, 2 admit, 4 answer."""
         call = self._open(connection, head, data, end)

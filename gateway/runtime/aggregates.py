@@ -1,4 +1,4 @@
-"""The aggregates of one config, and the process beside the worker that parses what is large for them."""
+"""The aggregates of a worker, and the process beside the worker that parses what is large for them."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,22 +30,20 @@ class Aggregates:
 
     def __init__(
         self,
-        upstreams: dict[str, Upstream],
         *,
         registry: Registry,
         loop: asyncio.AbstractEventLoop,
         now: Callable[[], float],
     ) -> None:
-        self._upstreams = upstreams
         self._registry = registry
         self._loop = loop
         self._now = now
         self._parser: ProcessesExecutor | None = None
 
-    def make(self, route: RouteSettings, answer: AggregateSettings) -> Aggregate:
+    def make(self, route: RouteSettings, answer: AggregateSettings, upstreams: dict[str, Upstream]) -> Aggregate:
         return Aggregate(
             answer,
-            upstreams=self._upstreams,
+            upstreams=upstreams,
             counts=AggregateCounts(route.name, self._registry),
             request_edit=editor(route.request_headers),
             response_edit=editor(route.response_headers),

@@ -95,7 +95,7 @@ class Answers:
         if isinstance(answer, AppSettings):
             return self._apps.make(route, answer)
         if isinstance(answer, AggregateSettings):
-            return self._aggregates.make(route, answer)
+            return self._aggregates.make(route, answer, self._upstreams)
         assert isinstance(answer, RedirectSettings)
         return RedirectAnswer(Redirect(answer), answer.status, editor(route.response_headers))
 

@@ -1,4 +1,4 @@
-"""The applications of one config: made for their routes, started, drained, ended."""
+"""The applications of a worker: made for their routes, started, drained, ended."""
 
 from typing import TYPE_CHECKING
 
@@ -8,8 +8,8 @@ from gateway.pipeline.apps.mount import Mount
 from gateway.pipeline.apps.wsgi import Wsgi
 from gateway.pipeline.edits import editor
 from gateway.pipeline.lane import TaskAnswer
-from gateway.pipeline.python import load
-from gateway.pipeline.settings import AppSettings, RouteSettings
+from gateway.pipeline.python import CodeError, load
+from gateway.pipeline.settings import AppSettings, HeaderEdits, RouteSettings
 
 if TYPE_CHECKING:
     from gateway.pipeline.apps.asgi import Asgi
@@ -21,7 +21,8 @@ class Apps:
     def __init__(self, executors: Executors) -> None:
         self._executors = executors
         self._lifespans: dict[str, Lifespan] = {}
-        self._asgi: list[Asgi] = []
+        self._asgi: dict[tuple[AppSettings, HeaderEdits, tuple[str, ...]], Asgi] = {}
+        self._begun = False
 
     def make(self, route: RouteSettings, app: AppSettings) -> TaskAnswer:
         """What answers the route. Raises CodeError."""
@@ -33,13 +34,18 @@ class Apps:
 
         lifespan = self._lifespans.get(app.app)
         if lifespan is None:
+            if self._begun:
+                raise CodeError(f"{app.app}: a new ASGI application begins with the workers: restart the gateway")
             lifespan = self._lifespans[app.app] = Lifespan(code.function, code.label)
-        answer = Asgi(lifespan, mount, frozenset(route.upgrade))
-        self._asgi.append(answer)
+        key = app, route.request_headers, route.upgrade
+        answer = self._asgi.get(key)
+        if answer is None:
+            answer = self._asgi[key] = Asgi(lifespan, mount, frozenset(route.upgrade))
         return answer
 
     async def start(self) -> None:
         """Start them one after the other. Raises AppError; those that were started are ended then."""
+        self._begun = True
         try:
             for each in self._lifespans.values():
                 await each.start()
@@ -48,15 +54,15 @@ class Apps:
             raise
 
     def begin_drain(self) -> None:
-        for each in self._asgi:
+        for each in self._asgi.values():
             each.begin_drain()
 
     async def stop(self) -> None:
         """Cut what they still do, and let them end."""
-        for answer in self._asgi:
+        for answer in self._asgi.values():
             answer.close()
         for lifespan in self._lifespans.values():
             await lifespan.stop()
 
     def __repr__(self) -> str:
-        return f"<Apps {self._asgi}>"
+        return f"<Apps {list(self._asgi.values())}>"

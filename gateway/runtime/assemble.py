@@ -5,23 +5,19 @@ import hashlib
 import random
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import ip_network
 
 from gateway.config.settings import GatewaySettings
 from gateway.core.clock import Clock, monotonic
 from gateway.core.exchange import Exchange
 from gateway.decide.balance.registry import make_balancer
-from gateway.decide.route.table import RouteTable
 from gateway.executors.registry import Executors
 from gateway.observe.registry import Registry
-from gateway.pipeline.fetcher import Fetcher
-from gateway.pipeline.handle import UNMATCHED, Pipeline, Snapshot
-from gateway.pipeline.route import Route, RouteStats
-from gateway.pipeline.settings import RouteSettings
+from gateway.pipeline.handle import UNMATCHED, Pipeline
+from gateway.pipeline.route import RouteStats
 from gateway.runtime.aggregates import Aggregates
-from gateway.runtime.answers import Answers
 from gateway.runtime.apps import Apps
 from gateway.runtime.executor_process import steps_of
+from gateway.runtime.generation import Generation, Parts
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
@@ -46,17 +42,16 @@ class Gateway:
         *,
         listeners: list[Listener],
         pipelines: list[Pipeline],
-        upstreams: dict[str, Upstream],
-        executors: Executors,
-        apps: Apps,
-        aggregates: Aggregates,
+        generation: Generation,
+        parts: Parts,
         deadlines: Deadlines,
         buffered: Buffered,
     ) -> None:
-        self.upstreams = upstreams
-        self.executors = executors
-        self._apps = apps
-        self._aggregates = aggregates
+        self.upstreams = generation.upstreams
+        self.executors = parts.executors
+        self._parts = parts
+        self._apps = parts.apps
+        self._aggregates = parts.aggregates
         self.buffered = buffered
         self._listeners = listeners
         self._pipelines = pipelines
@@ -107,6 +102,20 @@ class Gateway:
             if upstream is not None:
                 upstream.mark(key, checked, drained)
 
+    def next(self) -> Generation:
+        """What may serve after the present one; it takes over the upstreams whose settings stay."""
+        return Generation(self._parts, self.upstreams)
+
+    def use(self, generation: Generation) -> None:
+        """Serve by it from the next request on; exchanges under way finish on what they began with."""
+        assert generation.snapshot is not None
+        left = [each for name, each in self.upstreams.items() if generation.upstreams.get(name) is not each]
+        self.upstreams = generation.upstreams
+        for pipeline in self._pipelines:
+            pipeline.use(generation.snapshot)
+        for upstream in left:
+            upstream.retire()
+
     def begin_drain(self) -> None:
         """Idle client connections close now, the others with their next answer; WebSockets of applications, too."""
         for listener in self._listeners:
@@ -152,30 +161,19 @@ def assemble(
     dialer = Dialer(loop, resolver)
     outbox = Outbox(loop.call_soon)
     buffered = Buffered(settings.limits.buffered_bytes, others_buffered)
-    upstreams = {
-        each.name: _upstream(each, registry, dialer, resolver, deadlines, outbox) for each in settings.upstreams
-    }
-    via = _via(settings)
-    fetcher = Fetcher(upstreams, loop=loop, now=clock, via=via)
     executors = Executors(settings.executors, registry, loop, steps_of(settings))
-    apps = Apps(executors)
-    aggregates = Aggregates(upstreams, registry=registry, loop=loop, now=clock)
-    answers = Answers(
-        upstreams,
-        executors=executors,
-        apps=apps,
-        aggregates=aggregates,
+    parts = Parts(
         registry=registry,
-        fetcher=fetcher,
-        via=via,
-        now=clock,
+        loop=loop,
+        clock=clock,
+        executors=executors,
+        apps=Apps(executors),
+        aggregates=Aggregates(registry=registry, loop=loop, now=clock),
+        via=_via(settings),
+        upstream=lambda each: _upstream(each, registry, dialer, resolver, deadlines, outbox),
     )
-    routes = [(each.match, _route(each, settings, answers, registry)) for each in settings.routes]
-    snapshot = Snapshot(
-        table=RouteTable(routes),
-        trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
-        via=via,
-    )
+    generation = Generation(parts, {})
+    snapshot = generation.build(settings)
     unmatched = RouteStats(UNMATCHED, registry)
     listeners, pipelines = [], []
     for each in settings.listen:
@@ -194,10 +192,8 @@ def assemble(
     return Gateway(
         listeners=listeners,
         pipelines=pipelines,
-        upstreams=upstreams,
-        executors=executors,
-        apps=apps,
-        aggregates=aggregates,
+        generation=generation,
+        parts=parts,
         deadlines=deadlines,
         buffered=buffered,
     )
@@ -280,9 +276,3 @@ def _listener(
         on_open=opened,
         on_close=closed,
     )
-
-
-def _route(settings: RouteSettings, gateway: GatewaySettings, answers: Answers, registry: Registry) -> Route:
-    limit = gateway.client.body_bytes if settings.body_bytes == -1 else settings.body_bytes
-    stats = RouteStats(settings.name, registry)
-    return Route(name=settings.name, answer=answers.make(settings), body_limit=limit, stats=stats)

@@ -1,4 +1,4 @@
-"""`gateway run`, `status` and `drain`."""
+"""`gateway run`, `status`, `reload` and `drain`."""
 
 import json
 import sys
@@ -16,6 +16,9 @@ from gateway.runtime.loading import CONFIG_WRONG, LoadFailed, Reading
 from gateway.transport.settings import ListenSettings
 
 ANSWER_S = 10.0
+RELOAD_S = 150.0
+UNPROCESSABLE = 422
+"""The document of the answer says why."""
 
 
 class _AddressType(click.ParamType["Address"]):
@@ -44,15 +47,21 @@ def run(config: str, workers: int | None, listen: Address | None, admin: Address
 
     try:
         settings, warnings = reading.result()
-    except LoadFailed:
+    except LoadFailed as failure:
+        click.echo(failure, err=True)
         sys.exit(CONFIG_WRONG)
     except KeyboardInterrupt:
         sys.exit(1)
+
+    def read() -> tuple[GatewaySettings, tuple[str, ...]]:
+        again, said = Reading(config).result()
+        return _overridden(again, workers, listen, admin, log_level), said
+
     settings = _overridden(settings, workers, listen, admin, log_level)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     setup(settings.log, "supervisor")
-    sys.exit(Supervisor(settings).run())
+    sys.exit(Supervisor(settings, read=read).run())
 
 
 def _overridden(
@@ -104,7 +113,22 @@ def drain(admin: Address, token: str) -> None:
     click.echo("draining")
 
 
-def _ask(admin: Address, method: str, path: str, token: str) -> str:
+@click.command()
+@_admin_options
+def reload(admin: Address, token: str) -> None:
+    """Make a running gateway read its config again; says what changed, or every error."""
+    document = json.loads(_ask(admin, "POST", "/reload", token, RELOAD_S))
+    if errors := document.get("errors"):
+        for error in errors:
+            click.echo(error, err=True)
+        sys.exit(CONFIG_WRONG)
+    for warning in document["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    texts = [text for kind in document["changed"].values() for text in kind]
+    click.echo("\n".join(texts) or "nothing changed")
+
+
+def _ask(admin: Address, method: str, path: str, token: str, answer_s: float = ANSWER_S) -> str:
     """The body of the answer; ends with exit code 1 and one line where there is none."""
     if admin.path:
         raise click.UsageError("a unix admin address cannot be asked yet: use curl --unix-socket")
@@ -113,9 +137,11 @@ def _ask(admin: Address, method: str, path: str, token: str) -> str:
         request.add_header("Authorization", f"Bearer {token}")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(request, timeout=ANSWER_S) as answer:
+        with direct.open(request, timeout=answer_s) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
+        if error.code == UNPROCESSABLE:
+            return str(error.read().decode())
         hint = ": give --token or set GATEWAY_ADMIN_TOKEN" if error.code in (401, 403) else ""
         sys.exit(f"{admin} says {error.code} {error.reason}{hint}")
     except OSError as error:

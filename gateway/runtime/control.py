@@ -6,7 +6,7 @@ The end of the stream is a message too: the other process is gone.
 import os
 import pickle
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from gateway.config.settings import GatewaySettings
@@ -48,6 +48,50 @@ class MarkTargets:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """Build the config that the descriptor `settings` holds, aside; the descriptor travels with the message."""
+
+    number: int
+    settings: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Serve by what was built, as soon as it is."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """What was built is not used."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """From a worker: it is built."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """From a worker: it cannot be built, and why; the old config holds."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """From a worker: it serves by it."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From a worker: it serves."""
 
@@ -59,7 +103,7 @@ class Failed:
     text: str
 
 
-Message = Start | Drain | Reopen | MarkTargets | Ready | Failed
+Message = Start | Drain | Reopen | MarkTargets | Ready | Failed | Prepare | Use | Forget | Prepared | Refused | Used
 
 
 class Control:
@@ -81,10 +125,10 @@ class Control:
     def setblocking(self, blocking: bool) -> None:
         self._sock.setblocking(blocking)
 
-    def send(self, message: Message) -> bool:
-        """False if the other side is gone (or has not read for a very long time)."""
+    def send(self, message: Message, descriptor: int = -1) -> bool:
+        """False if the other side is gone (or has not read for a very long time). `descriptor` is that of a Prepare."""
         try:
-            self._sock.send(pickle.dumps(message))
+            socket.send_fds(self._sock, [pickle.dumps(message)], [descriptor] if descriptor >= 0 else [])
         except OSError:
             return False
         return True
@@ -92,12 +136,14 @@ class Control:
     def receive(self) -> Message | None:
         """The next message; None at the end. Raises BlockingIOError when there is none yet."""
         try:
-            data = self._sock.recv(MESSAGE_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return None
         if not data:
             return None
         message: Message = pickle.loads(data)
+        if descriptors and isinstance(message, Prepare):
+            return replace(message, settings=descriptors[0])
         return message
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ _SIGNALS = {each.value: each.name for each in signal.Signals}
 """Real-time signals have no names of their own."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Process:
     """A running worker, as the supervisor sees it."""
 
@@ -59,6 +59,11 @@ class Launcher:
         self._memory = memory
         self._sockets = tuple(sockets)
         self._module = module
+
+    def use(self, settings: int) -> int:
+        """Workers started from now on get the settings in this descriptor; returns the one of before."""
+        before, self._settings = self._settings, settings
+        return before
 
     def __call__(self, slot: int) -> Process:
         """Start the worker of `slot`. Raises OSError."""

@@ -4,6 +4,7 @@ The libraries that check a config (pydantic, ruamel.yaml) would stay in the supe
 """
 
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,16 @@ from gateway.core.interpreter import command, environment
 
 CONFIG_WRONG = 2
 """Exit code, of the child and of the gateway."""
+_NEXT = re.compile(r"\n(?! )")
+"""Where the next problem begins: the picture of one is indented."""
 
 
 class LoadFailed(Exception):
-    """The config is wrong, and the child has said everything about it on standard error."""
+    """The config is wrong; `errors` are all of them, each with its picture on further lines."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.errors = tuple(_NEXT.split(text))
 
 
 class Reading:
@@ -27,14 +34,15 @@ class Reading:
             command("gateway.runtime.loading", path),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment({}),
         )
 
     def result(self) -> tuple[GatewaySettings, tuple[str, ...]]:
         """The settings, and the warnings. Raises LoadFailed."""
-        stored, _ = self._child.communicate()
-        if self._child.returncode:
-            raise LoadFailed
+        stored, said = self._child.communicate()
+        if not stored:  # not by its exit code: as the first process of a container, it may be reaped elsewhere
+            raise LoadFailed(said.decode(errors="replace").strip() or "the config could not be read")
         settings, warnings = pickle.loads(stored)
         return settings, warnings
 

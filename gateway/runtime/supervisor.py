@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.admin.app import build_app
-from gateway.admin.state import TargetFacts
+from gateway.admin.state import Reloaded, Reloads, TargetFacts
 from gateway.config.settings import GatewaySettings
 from gateway.observe.memory import HUNG_AFTER_S, SharedMemory, Slot, WorkerState
 from gateway.runtime.admin_thread import AdminThread
@@ -24,7 +24,9 @@ from gateway.runtime.control import Message, Reopen, store_settings
 from gateway.runtime.launch import WORKER, Launcher
 from gateway.runtime.limits import raise_descriptor_limit
 from gateway.runtime.listeners import ListenError, OpenSocket, open_socket
+from gateway.runtime.loading import Reading
 from gateway.runtime.prober import Checked, Gone, Prober
+from gateway.runtime.reload import Read, Reloader
 from gateway.runtime.target_book import TargetBook
 from gateway.runtime.workers import RollError, StartError, Workers
 
@@ -38,10 +40,14 @@ class Supervisor:
         self,
         settings: GatewaySettings,
         *,
+        read: Read | None = None,
         hung_after_s: float = HUNG_AFTER_S,
         worker_module: str = WORKER,
     ) -> None:
+        """read: reads the config again, for reloads; raises LoadFailed."""
         self._settings = settings
+        self._loaded = settings
+        self._read = read or (lambda: Reading(settings.path).result())
         self._hung_after_s = hung_after_s
         self._worker_module = worker_module
         self._started_at = time.time()
@@ -52,6 +58,7 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._workers: Workers | None = None
         self._book = TargetBook(self._tell_workers)
+        self._reloader: Reloader | None = None
         self._roll: asyncio.Task[None] | None = None
 
     @property
@@ -60,7 +67,11 @@ class Supervisor:
 
     @property
     def loaded_at(self) -> float:
-        return self._started_at
+        return self.reloads.at
+
+    @property
+    def reloads(self) -> Reloads:
+        return self._reloader.facts if self._reloader else Reloads({}, True, self._started_at)
 
     @property
     def started_at(self) -> float:
@@ -106,6 +117,20 @@ class Supervisor:
     def drain(self) -> None:
         """Begin to drain, and end after it; may be called from any thread, and again."""
         self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def reload(self) -> Future[Reloaded]:
+        """Read the config again and serve by it; from any thread."""
+        return asyncio.run_coroutine_threadsafe(self._reload(), self._loop)
+
+    async def _reload(self) -> Reloaded:
+        if self._reloader is None or self._stop.is_set() or not self._workers or not self._workers.started:
+            return Reloaded(errors=("a config is reloaded only while the gateway serves",))
+        return await self._reloader.reload()
+
+    def _on_used(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        for marks in self._book.news():  # an upstream that was made anew does not know who is drained
+            self._tell_workers(marks)
 
     def run(self) -> int:
         """Serve until told to end: 0, or 1 after saying why it cannot."""
@@ -191,7 +216,11 @@ class Supervisor:
             module=self._worker_module,
         )
         *slots, spare = memory.slots
-        return Workers(self._loop, slots, launcher, spare=spare, hung_after_s=self._hung_after_s, news=self._book.news)
+        workers = Workers(
+            self._loop, slots, launcher, spare=spare, hung_after_s=self._hung_after_s, news=self._book.news
+        )
+        self._reloader = Reloader(self._read, self._loaded, self._settings, workers, launcher, self._on_used)
+        return workers
 
     def _on_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -221,7 +250,7 @@ class Supervisor:
             self._workers.tell(Reopen())
 
     def _on_reload_signal(self) -> None:
-        _log.warning("SIGHUP: this version does not reload; restart it to use a changed config")
+        self.reload()
 
     def _on_upgrade_signal(self) -> None:
         if self._stop.is_set() or not self._workers or not self._workers.started:

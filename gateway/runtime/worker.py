@@ -35,10 +35,24 @@ from gateway.pipeline.python import CodeError, look_in
 from gateway.pipeline.route import Call
 from gateway.runtime.admission import Admission
 from gateway.runtime.assemble import assemble
-from gateway.runtime.control import Control, Drain, Failed, MarkTargets, Message, Ready, Reopen, Start, fetch_settings
+from gateway.runtime.control import (
+    Control,
+    Drain,
+    Failed,
+    Forget,
+    MarkTargets,
+    Message,
+    Prepare,
+    Ready,
+    Reopen,
+    Start,
+    Use,
+    fetch_settings,
+)
 from gateway.runtime.drain import drain
 from gateway.runtime.limits import highest_client_descriptor
 from gateway.runtime.refusal import refusal
+from gateway.runtime.renewal import Renewal
 from gateway.transport.accept import Acceptor
 from gateway.transport.settings import CertificateSettings, ListenSettings
 from gateway.transport.tls import read_certificate, server_tls
@@ -77,6 +91,7 @@ class Worker:
             log=self._exchange_log(),
             others_buffered=self._others_buffered,
         )
+        self._renewal = Renewal(self._gateway, control, self._on_renewed)
         self._sockets = [socket.socket(fileno=fd) for fd in start.sockets]
         self._acceptors: list[Acceptor] = []
         self._ticks = 0
@@ -212,7 +227,16 @@ class Worker:
             self.reopen()
         elif isinstance(message, MarkTargets):
             self._gateway.mark(message.marks)
+        elif isinstance(message, Prepare):
+            self._renewal.prepare(message)
+        elif isinstance(message, Use):
+            self._renewal.use(message)
+        elif isinstance(message, Forget):
+            self._renewal.forget(message)
         return message is not None
+
+    def _on_renewed(self, settings: GatewaySettings) -> None:
+        self._settings = settings
 
     def reopen(self) -> None:
         """Open the access log anew, after a rotation."""

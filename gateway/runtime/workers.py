@@ -73,6 +73,8 @@ class Workers:
         self._started: asyncio.Future[None] = loop.create_future()
         self._all_ended = asyncio.Event()
         self._ending = False
+        self._hear: Callable[[Process, Message], None] = lambda process, message: None
+        self._gone: Callable[[Process], None] = lambda process: None
         self.restarts: Counter[str] = Counter()
         """Replacements so far: killed (by a signal), exit (by itself), hung."""
 
@@ -130,9 +132,13 @@ class Workers:
         """True once `start` has returned."""
         return self._started.done()
 
+    def listen(self, hear: Callable[[Process, Message], None], gone: Callable[[Process], None]) -> None:
+        """hear: told of what workers answer; gone: told of each that ended."""
+        self._hear, self._gone = hear, gone
+
     def tell(self, message: Message) -> None:
         """Send `message` to every worker."""
-        for process in self._processes():
+        for process in self.processes:
             process.control.send(message)
 
     async def drain(self, seconds: float) -> None:
@@ -148,7 +154,7 @@ class Workers:
     async def kill(self) -> None:
         """End all at once; return when they have ended."""
         self._end()
-        for process in self._processes():
+        for process in self.processes:
             process.popen.kill()
         await self._all_ended.wait()
 
@@ -159,7 +165,9 @@ class Workers:
                 place.timer.cancel()
         self._note_end()
 
-    def _processes(self) -> list[Process]:
+    @property
+    def processes(self) -> list[Process]:
+        """Those that run."""
         return [place.process for place in self._places if place.process is not None]
 
     def _start(self, place: _Place) -> None:
@@ -191,6 +199,8 @@ class Workers:
                     self._settle()
                 elif isinstance(message, Failed):
                     process.failure = message.text
+                else:
+                    self._hear(process, message)
         except BlockingIOError:
             return
         self._loop.remove_reader(process.control)
@@ -202,13 +212,14 @@ class Workers:
                 self._on_control(place, process)  # its last words
                 self._ended(place, process, how)
         if os.getpid() == 1:
-            _reap_orphans({process.pid for process in self._processes()})
+            _reap_orphans({process.pid for process in self.processes})
 
     def _ended(self, place: _Place, process: Process, how: str) -> None:
         self._loop.remove_reader(process.control)
         process.control.close()
         place.process = None
         place.slot.mark_dead()
+        self._gone(process)
         if self._ending:
             self._note_end()
             return
@@ -243,7 +254,7 @@ class Workers:
 
     def _settle(self, failure: str = "") -> None:
         """The start is over when every worker is ready or has ended."""
-        processes = self._processes()
+        processes = self.processes
         if self._started.done() or not all(process.ready for process in processes):
             return
         if not processes:
@@ -255,7 +266,7 @@ class Workers:
                 self._again(place)
 
     def _note_end(self) -> None:
-        if not self._processes():
+        if not self.processes:
             self._all_ended.set()
 
     def _check(self, due: float) -> None:

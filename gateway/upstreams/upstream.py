@@ -73,6 +73,7 @@ class Upstream:
         self._panic = registry.counter("gateway_upstream_panic_total", upstream=self.name)
         self.panics = False
         """All that nobody drained are bad, so all of them are used."""
+        self._retired = False
         self.usable: tuple[Target, ...] = ()
         self.refresh()
         registry.on_flush(self.flush)
@@ -136,6 +137,18 @@ class Upstream:
                 _log.warning("upstream %s: %s; trying on", self.name, error.detail)
             self._refresh.append(asyncio.get_running_loop().create_task(self._keep_up(each)))
 
+    def retire(self) -> None:
+        """Take leave: what is idle is closed now, what is in use with its answer; then nothing is left of it."""
+        self.close()
+        self._left += self.targets
+        self.targets = ()
+        self._retired = True
+
+    def discard(self) -> None:
+        """It was never used."""
+        self.close()
+        self._registry.off_flush(self.flush)
+
     def close(self) -> None:
         for task in self._refresh:
             task.cancel()
@@ -157,6 +170,8 @@ class Upstream:
         for target in self.targets:  # behind the others: DNS may name an address again, and its series is the same
             target.flush()
         self._left = [target for target in self._left if target.in_flight]
+        if self._retired and not self._left:
+            self._registry.off_flush(self.flush)
 
     async def _keep_up(self, named: TargetSettings) -> None:
         while True:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from gateway.admin.app import build_app
-from gateway.admin.state import TargetFacts
+from gateway.admin.state import Reloaded, Reloads, TargetFacts
 from gateway.config.settings import AdminSettings, GatewaySettings
 from gateway.core.address import Address
 from gateway.decide.route.settings import MatchSettings
@@ -54,6 +54,14 @@ class Facts:
         self.target_facts[upstream, target] = TargetFacts(drained=drained)
         done: Future[None] = Future()
         done.set_result(None)
+        return done
+
+    reloads: Reloads = Reloads({"success": 2, "failure": 1}, False, 1_795_398_929.0)
+    reloaded: Reloaded = Reloaded()
+
+    def reload(self) -> Future[Reloaded]:
+        done: Future[Reloaded] = Future()
+        done.set_result(self.reloaded)
         return done
 
     def drain(self) -> None:

@@ -1,0 +1,96 @@
+"""What one config makes of its routes and upstreams, built aside while another one serves."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from gateway.config.settings import GatewaySettings
+from gateway.core.clock import Clock
+from gateway.decide.route.table import RouteTable
+from gateway.executors.registry import Executors
+from gateway.observe.registry import Registry
+from gateway.pipeline.fetcher import Fetcher
+from gateway.pipeline.handle import Snapshot
+from gateway.pipeline.route import Route, RouteStats
+from gateway.pipeline.settings import RouteSettings
+from gateway.runtime.aggregates import Aggregates
+from gateway.runtime.answers import Answers
+from gateway.runtime.apps import Apps
+from gateway.upstreams.settings import UpstreamSettings
+from gateway.upstreams.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What outlives a config: made once a worker, used by every generation."""
+
+    registry: Registry
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    executors: Executors
+    apps: Apps
+    aggregates: Aggregates
+    via: str
+    upstream: Callable[[UpstreamSettings], Upstream]
+    """Makes one."""
+
+
+class Generation:
+    """Make it on the loop; `build` on any thread; then `start` on the loop; then it serves, or `discard`.
+
+    Upstreams of `before` whose settings are the same are taken over with all their state.
+    """
+
+    def __init__(self, parts: Parts, before: Mapping[str, Upstream]) -> None:
+        self._parts = parts
+        self._before = before
+        self.upstreams: dict[str, Upstream] = {}
+        self.fresh: list[Upstream] = []
+        """Those of `upstreams` that were not there before."""
+        self.snapshot: Snapshot | None = None
+        # the dict is filled by `build`; the fetcher has to know the thread of the loop
+        fetcher = Fetcher(self.upstreams, loop=parts.loop, now=parts.clock, via=parts.via)
+        self._answers = Answers(
+            self.upstreams,
+            executors=parts.executors,
+            apps=parts.apps,
+            aggregates=parts.aggregates,
+            registry=parts.registry,
+            fetcher=fetcher,
+            via=parts.via,
+            now=parts.clock,
+        )
+
+    def build(self, settings: GatewaySettings) -> Snapshot:
+        """Touches no socket. Raises TlsError on unreadable certificates, CodeError on Python that cannot be used."""
+        for each in settings.upstreams:
+            self.upstreams[each.name] = self._upstream(each)
+        routes = [(each.match, self._route(each, settings)) for each in settings.routes]
+        self.snapshot = Snapshot(
+            table=RouteTable(routes),
+            trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
+            via=self._parts.via,
+        )
+        return self.snapshot
+
+    async def start(self) -> None:
+        """Resolve the names of new upstreams."""
+        await asyncio.gather(*[upstream.start() for upstream in self.fresh])
+
+    def discard(self) -> None:
+        """It never serves."""
+        for upstream in self.fresh:
+            upstream.discard()
+
+    def _upstream(self, settings: UpstreamSettings) -> Upstream:
+        found = self._before.get(settings.name)
+        if found is None or found.settings != settings:
+            found = self._parts.upstream(settings)
+            self.fresh.append(found)
+        return found
+
+    def _route(self, settings: RouteSettings, gateway: GatewaySettings) -> Route:
+        limit = gateway.client.body_bytes if settings.body_bytes == -1 else settings.body_bytes
+        stats = RouteStats(settings.name, self._parts.registry)
+        return Route(name=settings.name, answer=self._answers.make(settings), body_limit=limit, stats=stats)

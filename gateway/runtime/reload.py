@@ -1,0 +1,175 @@
+"""The supervisor's side of a reload: read aside, compare, let every worker build it, then let all of them use it.
+
+Until every worker has built the new config, all of them serve by the old one: a config that only some can use, or that
+is wrong, changes nothing.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from gateway.admin.state import Reloaded, Reloads
+from gateway.config.diff import Changes, changes
+from gateway.config.settings import GatewaySettings
+from gateway.runtime.control import Forget, Message, Prepare, Prepared, Refused, Use, Used, store_settings
+from gateway.runtime.launch import Launcher, Process
+from gateway.runtime.loading import LoadFailed
+from gateway.runtime.workers import Workers
+
+ANSWER_S = 60.0
+"""For the workers to build a config: names may have to be resolved, modules imported."""
+_LIVE = ("~ trusted_proxies", "~ shutdown")
+
+_log = logging.getLogger(__name__)
+
+Read = Callable[[], tuple[GatewaySettings, tuple[str, ...]]]
+
+
+class Reloader:
+    """Belongs to the supervisor's loop. `on_used` is told the settings that hold from then on."""
+
+    def __init__(
+        self,
+        read: Read,
+        loaded: GatewaySettings,
+        running: GatewaySettings,
+        workers: Workers,
+        launcher: Launcher,
+        on_used: Callable[[GatewaySettings], None],
+    ) -> None:
+        """read: the config from its file, raises LoadFailed; loaded: what it gave at the start; running: the same with
+        the addresses that the system picked."""
+        self._read = read
+        self._loaded = loaded
+        self._running = running
+        self._workers = workers
+        self._launcher = launcher
+        self._on_used = on_used
+        self._lock = asyncio.Lock()
+        self._number = 0
+        self._waiting: set[Process] = set()
+        self._answered = asyncio.Event()
+        self._refusals: list[str] = []
+        self._counts: Counter[str] = Counter()
+        self._successful = True
+        self._loaded_at = time.time()
+        workers.listen(self._hear, self._gone)
+
+    @property
+    def facts(self) -> Reloads:
+        """What the admin address shows."""
+        return Reloads(dict(self._counts), self._successful, self._loaded_at)
+
+    async def reload(self) -> Reloaded:
+        """What came of it; one after the other."""
+        async with self._lock:
+            outcome = await self._reload()
+        self._successful = not outcome.errors
+        self._counts["success" if self._successful else "failure"] += 1
+        for error in outcome.errors:
+            _log.error("the config is not reloaded: %s", error)
+        for warning in outcome.warnings:
+            _log.warning("%s", warning)
+        if self._successful:
+            self._loaded_at = time.time()
+            _log.info("reloaded: %s", "; ".join(_flat(outcome.changed)) or "nothing changed")
+        return outcome
+
+    async def _reload(self) -> Reloaded:
+        try:
+            loaded, warnings = await asyncio.to_thread(self._read)
+        except LoadFailed as failure:
+            return Reloaded(errors=failure.errors)
+        found = await asyncio.to_thread(changes, self._loaded, loaded)
+        refused = (*_refused(found), *_checked(self._loaded, loaded))
+        if refused:
+            return Reloaded(errors=refused)
+        running = replace(loaded, listen=self._running.listen, admin=self._running.admin)
+        errors = await self._apply(running)
+        if errors:
+            return Reloaded(errors=errors)
+        self._loaded, self._running = loaded, running
+        self._on_used(running)
+        return Reloaded(changed={kind: texts for kind, texts in found.document().items() if texts}, warnings=warnings)
+
+    async def _apply(self, settings: GatewaySettings) -> tuple[str, ...]:
+        """Errors, if it is not used."""
+        fd = await asyncio.to_thread(store_settings, settings)
+        self._number += 1
+        prepare = Prepare(self._number)
+        told = self._workers.processes
+        for process in told:
+            process.control.send(prepare, fd)
+        if not await self._answers({process for process in told if process.ready}):
+            for process in told:
+                process.control.send(Forget(self._number))
+            os.close(fd)
+            return tuple(dict.fromkeys(self._refusals)) or (f"the workers did not build it within {ANSWER_S:g} s",)
+        old = self._launcher.use(fd)
+        os.close(old)
+        processes = self._workers.processes
+        for process in processes:
+            if process not in told:  # started meanwhile, with the old config
+                process.control.send(prepare, fd)
+            process.control.send(Use(self._number))
+        await self._answers({process for process in processes if process.ready and process in told})
+        return ()
+
+    async def _answers(self, of: set[Process]) -> bool:
+        """True when all of them that live have done what they were told; False when one refused or is late."""
+        self._refusals.clear()
+        self._answered.clear()
+        self._waiting = of
+        if not of:
+            return True
+        try:
+            await asyncio.wait_for(self._answered.wait(), ANSWER_S)
+        except TimeoutError:
+            return False
+        return not self._refusals
+
+    def _hear(self, process: Process, message: Message) -> None:
+        if not isinstance(message, Prepared | Refused | Used) or message.number != self._number:
+            return
+        if process not in self._waiting:
+            if isinstance(message, Refused):  # it serves by a config that no other worker has
+                _log.error("a worker that just started cannot use the new config and is replaced: %s", message.text)
+                process.popen.kill()
+            return
+        if isinstance(message, Refused):
+            self._refusals.append(message.text)
+        self._gone(process)
+
+    def _gone(self, process: Process) -> None:
+        self._waiting.discard(process)
+        if not self._waiting:
+            self._answered.set()
+
+
+def _refused(found: Changes) -> tuple[str, ...]:
+    """What this version does not change while it runs."""
+    why = "cannot be changed while the gateway runs: restart it"
+    others = [each for each in found.others if not each.startswith(_LIVE)]
+    return (
+        *found.refused,
+        *(f"{each.removeprefix('~ ')} {why}" for each in (*found.listeners, *found.executors, *others)),
+    )
+
+
+def _checked(old: GatewaySettings, new: GatewaySettings) -> list[str]:
+    """Upstreams whose active checks would have to begin, end or change."""
+    before = {each.name: each for each in old.upstreams if each.health}
+    after = {each.name: each for each in new.upstreams if each.health}
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [
+        f"upstream {name} has `health`, so it cannot be changed while the gateway runs: restart it" for name in changed
+    ]
+
+
+def _flat(changed: dict[str, list[str]]) -> list[str]:
+    texts = [text for kind in changed.values() for text in kind]
+    return texts if len(texts) <= 20 else [*texts[:20], f"and {len(texts) - 20} more"]

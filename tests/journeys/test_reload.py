@@ -1,0 +1,186 @@
+"""A config is changed while traffic flows: what changes, what stays, what is refused."""
+
+import asyncio
+import http.client
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.gateway import Gateway
+from tests.support.upstream import Upstream, Wire
+from tests.support.wait import until
+
+Serve = Callable[..., Gateway]
+
+ADDRESSES = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n"
+
+
+def write(gateway: Gateway, config: str) -> None:
+    gateway.config.write_text(ADDRESSES + config)
+
+
+def saying(text: str) -> str:
+    return f"routes: [{{name: r, match: /r, respond: {{status: 200, body: {text}}}}}]\n"
+
+
+def reload(gateway: Gateway) -> tuple[int, dict[str, Any]]:
+    """Status and document of `POST /reload`."""
+    request = urllib.request.Request(gateway.admin_url + "/reload", method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def test_a_reload_answers_when_all_workers_serve_by_the_new_config(serve: Serve) -> None:
+    gateway = serve("workers: 2\n" + saying("old"))
+    write(gateway, "workers: 2\n" + saying("new").replace("]", ", {name: more, match: /more, respond: {status: 204}}]"))
+    status, document = reload(gateway)
+    assert (status, document["changed"]["routes"]) == (200, ["~ route r: body", "+ route more"])
+    for _ in range(20):
+        assert get(gateway.port, "/r") == (200, b"new")
+        assert get(gateway.port, "/more")[0] == 204
+    assert gateway.metric("gateway_config_reloads_total", result="success") == 1
+    assert gateway.metric("gateway_config_last_reload_successful") == 1
+
+
+def test_sighup_reloads(serve: Serve) -> None:
+    gateway = serve(saying("old"))
+    write(gateway, saying("new"))
+    gateway.signal(signal.SIGHUP)
+    until(lambda: get(gateway.port, "/r") == (200, b"new"), 15, "the new answer")
+
+
+def test_a_broken_file_changes_nothing_and_says_all_that_is_wrong(serve: Serve) -> None:
+    gateway = serve(saying("old"))
+    write(gateway, "routes: [{name: r, match: /r, to: nobody}, {name: s, match: s, respnd: {}}]\n")
+    status, document = reload(gateway)
+    assert status == 422
+    assert len(document["errors"]) >= 3
+    assert "nobody" in document["errors"][0]
+    assert get(gateway.port, "/r") == (200, b"old")
+    assert gateway.metric("gateway_config_reloads_total", result="failure") == 1
+    assert gateway.metric("gateway_config_last_reload_successful") == 0
+    assert document["errors"][0].splitlines()[0] in gateway.errors
+    write(gateway, saying("mended"))
+    assert reload(gateway)[0] == 200
+    assert get(gateway.port, "/r") == (200, b"mended")
+    assert gateway.metric("gateway_config_last_reload_successful") == 1
+
+
+def test_what_cannot_change_live_is_refused_and_nothing_changes(serve: Serve) -> None:
+    gateway = serve("workers: 1\n" + saying("old"))
+    write(gateway, "workers: 2\nexecutors: {more: {threads: 2}}\n" + saying("new"))
+    status, document = reload(gateway)
+    assert status == 422
+    assert [each.split(":")[0] for each in document["errors"]] == [
+        "workers",
+        "+ executor more cannot be changed while the gateway runs",
+    ]
+    assert get(gateway.port, "/r") == (200, b"old")
+
+
+class Hold:
+    """An upstream script that sends a head and one event at once, and the rest when the test lets it."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self.release = threading.Event()
+
+    async def __call__(self, wire: Wire) -> None:
+        await wire.request()
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        self.arrived.set()
+        while not self.release.is_set():  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0.01)
+        await wire.send(b"data: 2\n\n")
+
+
+def test_a_stream_survives_the_end_of_its_route_and_of_its_upstream(
+    serve: Serve, upstream: Callable[..., Upstream]
+) -> None:
+    hold = Hold()
+    gateway = serve(f'upstreams: {{u: "{upstream(hold).url}"}}\nroutes: [{{name: r, match: /r, to: u}}]\n')
+    found: list[tuple[int, bytes]] = []
+    client = threading.Thread(target=lambda: found.append(get(gateway.port, "/r")))
+    client.start()
+    assert hold.arrived.wait(10)
+    write(gateway, saying("new"))
+    status, document = reload(gateway)
+    assert (status, document["changed"]["upstreams"]) == (200, ["- upstream u"])
+    assert get(gateway.port, "/r") == (200, b"new")
+    hold.release.set()
+    client.join(10)
+    assert found == [(200, b"data: 1\n\ndata: 2\n\n")]
+    until(lambda: gateway.metric("gateway_upstream_requests_in_flight", upstream="u") == 0, 5, "its last request")
+
+
+def test_an_upstream_that_did_not_change_keeps_its_connections(serve: Serve, upstream: Callable[..., Upstream]) -> None:
+    kept, changed = upstream(), upstream()
+
+    def config(extra: str) -> str:
+        urls = f'upstreams: {{kept: "{kept.url}", changed: {{targets: ["{changed.url}"]{extra}}}}}\n'
+        return urls + "routes: [{name: k, match: /k, to: kept}, {name: c, match: /c, to: changed}]\n"
+
+    gateway = serve("workers: 1\n" + config(""))
+    for number in range(4):
+        assert get(gateway.port, "/k")[0] == get(gateway.port, "/c")[0] == 200
+        write(gateway, "workers: 1\n" + config(f", connections: {{idle: {number + 1}}}"))
+        assert reload(gateway)[0] == 200
+    assert get(gateway.port, "/k")[0] == get(gateway.port, "/c")[0] == 200
+    assert (kept.connections, changed.connections) == (1, 5)
+
+
+def test_reloads_under_load_fail_no_request(serve: Serve, upstream: Callable[..., Upstream]) -> None:
+    target = upstream()
+
+    def config(number: int) -> str:
+        upstreams = f'u: {{targets: ["{target.url}"], connections: {{idle: {number + 1}}}}}, kept: "{target.url}"'
+        last = f"{{name: r{number}, match: /r, respond: {{status: 200, body: x}}}}"
+        routes = f"{{name: a, match: /a, to: u}}, {{name: k, match: /k, to: kept}}, {last}"
+        return f"workers: 2\nupstreams: {{{upstreams}}}\nroutes: [{routes}]\n"
+
+    gateway = serve(config(0))
+    stop, answers = threading.Event(), Counter[int]()
+    clients = [threading.Thread(target=drive, args=(gateway.port, stop, answers)) for _ in range(4)]
+    for each in clients:
+        each.start()
+    results = []
+    for number in range(8):
+        write(gateway, config(number))
+        results.append(reload(gateway)[0])
+    stop.set()
+    for each in clients:
+        each.join(10)
+    assert results == [200] * 8
+    assert set(answers) == {200}
+
+
+def drive(port: int, stop: threading.Event, answers: "Counter[int]") -> None:
+    """One client: every answer that is not there counts as status 0."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    while not stop.is_set():
+        for path in ("/a", "/k", "/r"):
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                answer.read()
+                answers[answer.status] += 1
+            except (OSError, http.client.HTTPException):
+                answers[0] += 1
+                connection.close()
