@@ -1,6 +1,6 @@
 """Keys of queues, and of the concurrency in front of which they stand."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -25,14 +25,18 @@ class Queue(Model):
     )
 
 
-def _concurrency(value: Any, _: object) -> int | None:
+def _concurrency(value: Any, _: object) -> int | Literal["adaptive"] | None:
     if value == "off":
         return None
+    if value == "adaptive":
+        return "adaptive"
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST:
         return value
-    raise fault(f"must be a number from 1 to {LARGEST}, or off")
+    raise fault(f"must be a number from 1 to {LARGEST}, adaptive or off")
 
 
-_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": LARGEST}, {"const": "off"}]}
-Concurrency = Annotated[int | None, Rule(_concurrency, _SCHEMA, lambda value: "off" if value is None else value)]
+_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": LARGEST}, {"enum": ["adaptive", "off"]}]}
+Concurrency = Annotated[
+    int | Literal["adaptive"] | None, Rule(_concurrency, _SCHEMA, lambda value: "off" if value is None else value)
+]
 Queues = dict[Name, Queue]

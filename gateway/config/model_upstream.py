@@ -289,7 +289,8 @@ class UpstreamDefaults(Model):
         default=None, description="Leave an upstream alone that fails too often, per worker; off without it"
     )
     concurrency: Concurrency = Field(
-        default=None, description="Requests under way at once, per worker; others wait in `queues`; a number or off"
+        default=None,
+        description="Requests under way at once, per worker; others wait in `queues`; a number | adaptive | off",
     )
     slow_start: Wait = Field(
         default=SLOW_START_S, description="How long a target that joins or comes back is kept from a flood of requests"

@@ -1,7 +1,7 @@
 """Settings of an upstream: a named group of targets."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
@@ -73,8 +73,8 @@ class UpstreamSettings:
     connections: ConnectionsSettings = ConnectionsSettings()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     outlier: OutlierSettings | None = None
-    concurrency: int | None = None
-    """Requests under way at once, for each worker. None: off."""
+    concurrency: int | Literal["adaptive"] | None = None
+    """Requests under way at once, for each worker; adaptive: found out from the latency. None: off."""
     queues: tuple[QueueSettings, ...] = (QueueSettings(DEFAULT),)
     """Who waits for their turn, where `concurrency` is set: those of the whole config."""
     breaker: BreakerSettings | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.errors import GatewayError
 from gateway.decide.balance.protocol import Balancer
+from gateway.decide.resilience.adaptive import Adaptive
 from gateway.decide.resilience.concurrency import Fixed
 from gateway.observe.histogram import Histogram
 from gateway.observe.registry import Registry
@@ -50,6 +51,9 @@ class Upstream:
         """Asked ahead of every attempt; None: never open."""
         self.gate = _gate(settings, registry, deadlines, outbox)
         """Where requests get their permits; None: as many as come."""
+        if self.gate is not None and settings.concurrency == "adaptive":
+            gate = self.gate
+            self.report_to(lambda target, latency_s, ok, now: gate.on_answer(latency_s, ok, now))
         self.duration: Histogram = registry.histogram("gateway_upstream_request_duration_seconds", upstream=self.name)
         self.connect: Histogram = registry.histogram("gateway_upstream_connect_duration_seconds", upstream=self.name)
         self._registry = registry
@@ -240,7 +244,7 @@ def _gate(settings: UpstreamSettings, registry: Registry, deadlines: Deadlines, 
         return None
     return Gate(
         settings.name,
-        limiter=Fixed(settings.concurrency),
+        limiter=Fixed(settings.concurrency) if isinstance(settings.concurrency, int) else Adaptive(),
         queues=settings.queues,
         deadlines=deadlines,
         call_soon=outbox.call_soon,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway.decide.resilience.adaptive import Adaptive
 from gateway.decide.resilience.queue_settings import QueueSettings
 from gateway.upstreams.gate import Gate
 from tests.support.http import read_answers
@@ -119,3 +120,22 @@ async def test_a_body_that_comes_while_it_waits_is_sent_with_its_turn() -> None:
     await gateway.settle()
     assert status(client) == (200, "")
     assert gateway.gateway.buffered.value == 0
+
+
+async def test_adaptive_learns_from_the_answers() -> None:
+    gateway = wired(concurrency="adaptive")
+    clients = [ask(gateway) for _ in range(20)]
+    await gateway.settle()
+    waits = ask(gateway)
+    gateway.now += 0.15
+    for wire in list(gateway.upstreams):
+        wire.send(ANSWER)
+        gateway.now += 0.01
+    await gateway.settle()
+    assert [status(each) for each in clients] == [(200, "")] * 20
+    limiter = gate(gateway).limiter
+    assert isinstance(limiter, Adaptive)
+    assert 0.15 < limiter.base_s < 0.4
+    assert b"GET " in gateway.upstreams[-1].received
+    assert gate(gateway).waiting == 0
+    waits.reset()
