@@ -15,6 +15,7 @@ from gateway.core.json import dumps
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
+from gateway.decide.resilience.retry import RetrySettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.pipeline.settings import (
@@ -107,7 +108,7 @@ def _client(config: Config) -> ClientSettings:
 
 
 def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSettings, ...]) -> UpstreamSettings:
-    timeout, connections, tls = item.timeout, item.connections, item.tls
+    timeout, connections, tls, retry = item.timeout, item.connections, item.tls, item.retry
     return UpstreamSettings(
         name,
         tuple(_target(target.url, target.weight, "tls" in item.model_fields_set) for target in item.targets),
@@ -127,6 +128,7 @@ def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSet
         breaker=_breaker(item.breaker),
         concurrency=item.concurrency,
         queues=(QueueSettings(DEFAULT),) if item.concurrency is None else waiting,
+        retry=RetrySettings(retry.attempts, frozenset(retry.when), retry.budget, retry.backoff),
     )
 
 

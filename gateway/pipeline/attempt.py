@@ -95,9 +95,14 @@ class Attempt(User):
             report(self.target, ttfb, head.status < 500, now)
         if self.ticket is not None:
             self._judge(OK if head.status < 500 else FAILED, now)
-        if end:
-            self.connection = None
+        retried = head.status >= 502 and self.owner.retry(str(head.status), now)
+        if end or retried:
+            connection, self.connection = self.connection, None
             self._end_ok(now)
+            if retried:
+                if not end and connection is not None:
+                    connection.cancel()
+                return
         elif self.connection is not None:
             idle = self.upstream.settings.timeout.idle_s
             self.connection.expect_progress(min(inf if idle is None else idle, self.owner.timeout_s), now)

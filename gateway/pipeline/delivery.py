@@ -5,13 +5,17 @@
 An Attempt is one try at one target; it is told of the connection and of the answer, and tells the Delivery.
 """
 
+import asyncio
+import random
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Final
+from math import inf
 
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import UpstreamFacts
+from gateway.decide.resilience.backoff import full_jitter_s
 from gateway.decide.resilience.queue_settings import DEFAULT
+from gateway.decide.resilience.retry import CONNECT, IDEMPOTENT, condition_of
 from gateway.pipeline.attempt import Attempt
 from gateway.transport.client import UpstreamConnection
 from gateway.transport.sink import Sink
@@ -21,11 +25,6 @@ from gateway.upstreams.upstream import Upstream
 from gateway.wire.fields import Fields
 from gateway.wire.head import ResponseHead
 
-ATTEMPTS: Final = 2
-"""Tries in all, as long as nothing was sent (connect failures)."""
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Safe to repeat (RFC 9110 section 9.2.2)."""
-
 
 class Delivery(Sink):
     """What all requests to upstreams have in common: attempts, and the judgement on each.
@@ -34,6 +33,7 @@ class Delivery(Sink):
     """
 
     __slots__ = (
+        "_pause",
         "_tried",
         "attempt",
         "exchange",
@@ -66,6 +66,8 @@ class Delivery(Sink):
         self.replayable = True
         """Whether the whole request is still here and can be sent once more."""
         self._tried: list[Target] = []
+        self._pause: asyncio.TimerHandle | None = None
+        """Ends the back-off before the next attempt."""
         exchange.upstream = upstream.name
 
     def engage(self, key: str | None, now: float) -> None:
@@ -83,6 +85,8 @@ class Delivery(Sink):
         except GatewayError as error:
             self._fail(error)
             return
+        if not self._tried:
+            self.upstream.retries.count(now)
         self._tried.append(target)
         exchange.attempts += 1
         exchange.target = target.key
@@ -128,6 +132,12 @@ class Delivery(Sink):
     def head_timeout_s(self, now: float) -> float:
         """How long a target may take with its head."""
         return min(self.upstream.settings.timeout.head_s, self.until - now)
+
+    def deadline_line(self, now: float) -> str:
+        """What is left of the request's time, for the target; nothing where that has no limit."""
+        if self.until == inf:
+            return ""
+        return f"X-Request-Timeout-Ms: {max(int((self.until - now) * 1000.0), 1)}\r\n"
 
     @abstractmethod
     def again(self, now: float) -> None:
@@ -182,17 +192,50 @@ class Delivery(Sink):
             self.end_permit()
             self.cut(error)
             return
-        if self.replayable:
-            if stale and (not sent or self.method in _IDEMPOTENT) and exchange.attempts <= ATTEMPTS:
-                exchange.attempts += 1
-                assert attempt is not None
-                self.attempt = Attempt(self, attempt.target, self.upstream)
-                self.attempt.begin(self.now(), fresh=True)
-                return
-            if not sent and exchange.attempts < ATTEMPTS and self._has_another():
-                self.again(self.now())
-                return
-        self._fail(error)
+        safe = self.replayable and (not sent or self.method in IDEMPOTENT)
+        if stale and safe and exchange.attempts < 2 * len(self._tried):
+            # Not the target's failure (RFC 9112 section 9.3.1): it is asked again, once, and this is no retry.
+            exchange.attempts += 1
+            assert attempt is not None
+            self.attempt = Attempt(self, attempt.target, self.upstream)
+            self.attempt.begin(self.now(), fresh=True)
+        elif not self.retry(condition_of(error.reason.name, sent), self.now()):
+            self._fail(error)
+
+    def retry(self, condition: str, now: float) -> bool:
+        """Have another target try, if that is wanted after a failure of this kind, safe, in time and in the budget.
+
+        At once where nothing was sent, which costs the targets nothing; else within the budget, after a back-off.
+        """
+        upstream = self.upstream
+        settings = upstream.settings.retry
+        tries = len(self._tried)
+        if condition not in settings.when or tries >= settings.attempts or not self._has_another():
+            return False
+        pause_s = 0.0 if condition == CONNECT else full_jitter_s(tries, settings.backoff_s, random.random)
+        if now + pause_s >= self.until:
+            return False
+        if not self.replayable or (condition != CONNECT and self.method not in IDEMPOTENT):
+            upstream.count_retry("denied_unsafe")
+            return False
+        if condition == CONNECT:
+            self.again(now)
+            return True
+        if not upstream.retries.take(now):
+            upstream.count_retry("denied_budget")
+            return False
+        self.attempt = None
+        self._pause = asyncio.get_running_loop().call_later(pause_s, self._resume)
+        return True
+
+    def _resume(self) -> None:
+        self._pause = None
+        self.again(self.now())
+
+    def count_outcome(self, status: int) -> None:
+        """Note what came of the retries, if there were any."""
+        if self.exchange.attempts > 1:
+            self.upstream.count_retry("failed" if str(status) in self.upstream.settings.retry.when else "ok")
 
     def _fail(self, error: GatewayError) -> None:
         if self.exchange.attempts > 1:
@@ -207,10 +250,17 @@ class Delivery(Sink):
 
     def on_client_gone(self) -> None:
         """Free the upstream at once; who left is nobody's failure."""
+        self.stop_waiting()
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.cancel()
         self.end_permit()
+
+    def stop_waiting(self) -> None:
+        """No further attempt, if one was to come."""
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.cancel()
 
     def on_client_slow(self) -> None:
         if self.attempt is not None and self.attempt.connection is not None:

@@ -62,14 +62,14 @@ class Fetch(Delivery):
 
     def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None:
         host = attempt.target.authority
-        head = f"{self.method} {self._target} HTTP/1.1\r\nHost: {host}\r\n{self._lines}\r\n".encode("latin-1")
+        lines = f"Host: {host}\r\n{self._lines}{self.deadline_line(now)}"
+        head = f"{self.method} {self._target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
         connection.send(attempt, self.method, head + self._body, True, self.head_timeout_s(now), now)
 
     def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None:
         exchange = self.exchange
         exchange.upstream_status = exchange.status = head.status
-        if exchange.attempts > 1:
-            self.upstream.count_retry("ok")
+        self.count_outcome(head.status)
         if end:
             self.attempt = None
             self.end_permit()
@@ -104,6 +104,7 @@ class Fetch(Delivery):
 
     def expire(self) -> None:
         """The time is up."""
+        self.stop_waiting()
         attempt, self.attempt = self.attempt, None
         reason = "upstream_timeout" if attempt is None else attempt.expire()
         self.end_permit()

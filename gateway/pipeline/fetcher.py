@@ -17,7 +17,9 @@ from gateway.wire.hops import lines_of
 
 _TARGET: Final = re.compile(r"/[!-~]*").fullmatch
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_OURS: Final = frozenset("host content-length transfer-encoding connection x-request-id via upgrade".split())
+_OURS: Final = frozenset(
+    "host content-length transfer-encoding connection x-request-id x-request-timeout-ms via upgrade".split()
+)
 
 
 class Fetcher:

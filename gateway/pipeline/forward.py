@@ -169,7 +169,7 @@ class Forward(Delivery):
         if changes is not None and changes.lines is not None:
             lines = changes.lines
         facts: ClientFacts = self.connection.forwarding
-        lines = f"{lines}{facts.lines(head)}X-Request-Id: {call.request_id}\r\n"
+        lines = f"{lines}{facts.lines(head)}X-Request-Id: {call.request_id}\r\n{self.deadline_line(now)}"
         if fields.hop_lines:
             lines += self._hop_lines(head)
         body = b""
@@ -228,8 +228,7 @@ class Forward(Delivery):
         call = self.call
         call.source = "upstream"
         call.upstream_status = head.status
-        if call.attempts > 1:
-            self.upstream.count_retry("ok")
+        self.count_outcome(head.status)
         lines = head.forward
         if lines is None:
             lines = head.forward = self._answer_lines(head)
@@ -262,6 +261,7 @@ class Forward(Delivery):
     def on_interim(self, head: ResponseHead) -> None:
         """103 and the like go on to HTTP/1.1 clients; 100 was ours to answer."""
         if head.status != 100:
+            self.replayable = False  # the client has seen something of this answer
             lines = lines_of(response_fields(head))
             self.connection.send_interim(f"{STATUS_LINES[head.status]}{lines}\r\n".encode("latin-1"))
 

@@ -7,6 +7,7 @@ from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
+from gateway.decide.resilience.retry import RetrySettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 
 SLOW_START_S: Final = 10.0
@@ -80,3 +81,4 @@ class UpstreamSettings:
     breaker: BreakerSettings | None = None
     health: HealthSettings | None = None
     slow_start_s: float = SLOW_START_S
+    retry: RetrySettings = RetrySettings()

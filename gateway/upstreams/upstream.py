@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from gateway.core.errors import GatewayError
 from gateway.decide.balance.protocol import Balancer
 from gateway.decide.resilience.adaptive import Adaptive
+from gateway.decide.resilience.budget import RetryBudget
 from gateway.decide.resilience.concurrency import Fixed
 from gateway.observe.histogram import Histogram
 from gateway.observe.registry import Registry
@@ -71,6 +72,7 @@ class Upstream:
         self.targets: tuple[Target, ...] = tuple(
             self._target(each, each.host) for each in settings.targets if not each.dns
         )
+        self.retries = RetryBudget(settings.retry.budget, deadlines.clock())
         self._outcomes: dict[str, int] = {}
         self._marks: dict[str, tuple[bool, bool]] = {}
         """Targets that fail their checks or are drained, also such as DNS does not name now."""
