@@ -19,7 +19,6 @@ class Circuit:
         self._registry = registry
         self._gauges = [registry.gauge("gateway_circuit_state", upstream=upstream, state=state) for state in STATES]
         self.flush()
-        registry.on_flush(self.flush)
 
     def enter(self, now: float) -> Ticket:
         """Leave for one attempt, to be ended. Raises GatewayError circuit_open."""

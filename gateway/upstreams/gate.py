@@ -65,7 +65,6 @@ class Gate:
         self._cells = registry.cells
         self._meters = {each.name: _Meter(registry, each.name) for each in queues}
         self._limit = registry.gauge("gateway_concurrency_limit", upstream=name)
-        registry.on_flush(self.flush)
 
     def enter(self, waiter: Waiter, queue: str, now: float, until: float) -> Permit:
         """A permit that is held, or one that waits in `queue` until `until` at the latest.

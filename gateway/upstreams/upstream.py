@@ -170,7 +170,12 @@ class Upstream:
         self._registry.cells[cell] += 1.0
 
     def flush(self) -> None:
-        """Write the gauges of all targets."""
+        """Write the gauges of all targets, and, where this upstream is the one in use, of what stands before them."""
+        if not self._retired:
+            if self.circuit is not None:
+                self.circuit.flush()
+            if self.gate is not None:
+                self.gate.flush()
         for target in self._left:
             target.flush(up=False)
         for target in self.targets:  # behind the others: DNS may name an address again, and its series is the same
