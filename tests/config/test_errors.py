@@ -235,7 +235,7 @@ ONE_FAULT = [
         "upstreams: {a: {targets: 'http://h', timeout: 5}}",
         "1:47: upstreams.a.timeout: a duration needs a unit (ms, s, m, h or d) (write `timeout: 5s`)",
     ),
-    ("upstreams: {a: {targets: 'http://h', retry: {}}}", "1:38: upstreams.a.retry: unknown key"),
+    ("upstreams: {a: {targets: 'http://h', hedge: {}}}", "1:38: upstreams.a.hedge: unknown key"),
     ("defaults: {upstream: {targets: x}}", "1:23: defaults.upstream.targets: unknown key"),
     ("defaults: {route: {to: x}}", "1:20: defaults.route.to: unknown key"),
     # tests
