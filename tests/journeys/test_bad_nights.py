@@ -319,7 +319,7 @@ def test_who_ignores_being_cancelled_is_left_to_itself(gateway: Gateway, path: s
 
 @pytest.mark.parametrize("path", ["/items", "/items-alone"])
 def test_json_of_much_data_is_made_off_the_loop(gateway: Gateway, path: str) -> None:
-    """The guard would name our own code."""
+    """The guard would name the code that makes it. Writing so much takes a while, too, on a machine that is busy."""
     done = threading.Event()
     sizes: list[int] = []
 
@@ -332,7 +332,8 @@ def test_json_of_much_data_is_made_off_the_loop(gateway: Gateway, path: str) -> 
         assert get(gateway, "/ping").status == 200
     assert sizes[0] > 10_000_000
     named = [line for line in gateway.errors.splitlines() if "the event loop is held up" in line]
-    assert not [line for line in named if "gateway.pipeline" in line or "gateway.core" in line]
+    makers = ("gateway.core", "gateway.pipeline.handler", "gateway.pipeline.result", "gateway.pipeline.remote")
+    assert not [line for line in named if any(maker in line for maker in makers)]
 
 
 # --- plugins ---------------------------------------------------------------------------------------------------------
