@@ -39,12 +39,25 @@ _ANSWERS = {
 }
 _UNSEEN = ("source",)
 """Where something stands in a file changes nothing that it does."""
+_OPENED = "opened once at start; restart the gateway"
+_MADE = "made once at start; restart the gateway"
+_READ = "read once at start; restart the gateway"
 _REFUSED = {
     "workers": "the number of processes is fixed at start; restart the gateway",
-    "admin": "the admin address is opened once at start; restart the gateway",
+    "admin": f"the admin address is {_OPENED}",
+    "listeners": f"listeners are {_OPENED}",
+    "checked": f"the active checks of an upstream with `health` are {_MADE}",
+    "executors": f"executors are {_MADE}",
+    "log": _READ,
+    "access_log": _READ,
+    "limits": _READ,
+    "loop_guard": _READ,
 }
-"""What cannot be changed live, and why."""
+"""What cannot be changed live, and why: a kind, or a key of the file. The one place that says so, for `plan` and for a
+reload. `checked`: upstreams that have `health`, before or after."""
 _OTHERS = {
+    "workers": "workers",
+    "admin": "admin",
     "trusted_proxies": "trusted_proxies",
     "log": "log",
     "access_log": "access_log",
@@ -78,41 +91,54 @@ class Changes:
 
 def changes(old: GatewaySettings, new: GatewaySettings) -> Changes:
     """What changes from `old` to `new`, in the order of `old`, then what is new."""
+    found: dict[str, dict[str, None]] = {}
+    refused: dict[str, list[str]] = {}
+    for kind, row, text in _all(old, new):
+        if row in _REFUSED:
+            refused.setdefault(_REFUSED[row], []).append(text.removeprefix("~ "))
+        else:
+            found.setdefault(kind, {})[text] = None
     return Changes(
-        refused=tuple(_refused(old, new)),
-        listeners=tuple(_named("listener", old.listen, new.listen)),
-        routes=tuple(_named("route", old.routes, new.routes)),
-        upstreams=tuple(_named("upstream", old.upstreams, new.upstreams)),
-        executors=tuple(_named("executor", old.executors, new.executors)),
-        others=tuple(dict.fromkeys(_others(old, new))),
+        refused=tuple(f"{', '.join(dict.fromkeys(texts))}: {why}" for why, texts in refused.items()),
+        **{kind: tuple(texts) for kind, texts in found.items()},
     )
 
 
-def _refused(old: GatewaySettings, new: GatewaySettings) -> Iterator[str]:
-    for name, why in _REFUSED.items():
-        keys = list(_keys(getattr(old, name), getattr(new, name), name))
-        if keys:
-            yield f"{', '.join(keys)}: {why}"
+def _all(old: GatewaySettings, new: GatewaySettings) -> Iterator[tuple[str, str, str]]:
+    """Each change: its kind, its row where it is refused, its text."""
+    checked = {each.name for each in (*old.upstreams, *new.upstreams) if each.health}
+    for _, text in _named("listener", old.listen, new.listen):
+        yield "listeners", "listeners", text
+    for _, text in _named("route", old.routes, new.routes):
+        yield "routes", "routes", text
+    for name, text in _named("upstream", old.upstreams, new.upstreams):
+        yield "upstreams", "checked" if name in checked else "upstreams", text
+    for _, text in _named("executor", old.executors, new.executors):
+        yield "executors", "executors", text
+    for key, text in _others(old, new):
+        yield "others", key, text
 
 
-def _others(old: GatewaySettings, new: GatewaySettings) -> Iterator[str]:
+def _others(old: GatewaySettings, new: GatewaySettings) -> Iterator[tuple[str, str]]:
+    """Key and text."""
     for name, key in _OTHERS.items():
         for changed in _keys(getattr(old, name), getattr(new, name), key):
-            yield f"~ {changed}"
+            yield key, f"~ {changed}"
 
 
-def _named(kind: str, old: Iterable[Any], new: Iterable[Any]) -> Iterator[str]:
+def _named(kind: str, old: Iterable[Any], new: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Name and text."""
     before, after = {each.name: each for each in old}, {each.name: each for each in new}
     for name, was in before.items():
         if name not in after:
-            yield f"- {kind} {name}"
+            yield name, f"- {kind} {name}"
         else:
             keys = list(dict.fromkeys(_keys(was, after[name])))
             if keys:
-                yield f"~ {kind} {name}: {', '.join(keys)}"
+                yield name, f"~ {kind} {name}: {', '.join(keys)}"
     for name in after:
         if name not in before:
-            yield f"+ {kind} {name}"
+            yield name, f"+ {kind} {name}"
 
 
 def _keys(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.admin.state import Reloaded, Reloads
-from gateway.config.diff import Changes, changes
+from gateway.config.diff import changes
 from gateway.config.settings import GatewaySettings
 from gateway.runtime.control import Forget, Message, Prepare, Prepared, Refused, Use, Used, store_settings
 from gateway.runtime.launch import Launcher, Process
@@ -22,7 +22,6 @@ from gateway.runtime.workers import Workers
 
 ANSWER_S = 60.0
 """For the workers to build a config: names may have to be resolved, modules imported."""
-_LIVE = ("~ trusted_proxies", "~ shutdown")
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +84,8 @@ class Reloader:
         except LoadFailed as failure:
             return Reloaded(errors=failure.errors)
         found = await asyncio.to_thread(changes, self._loaded, loaded)
-        refused = (*_refused(found), *_checked(self._loaded, loaded))
-        if refused:
-            return Reloaded(errors=refused)
+        if found.refused:
+            return Reloaded(errors=found.refused)
         running = replace(loaded, listen=self._running.listen, admin=self._running.admin)
         errors = await self._apply(running)
         if errors:
@@ -148,26 +146,6 @@ class Reloader:
         self._waiting.discard(process)
         if not self._waiting:
             self._answered.set()
-
-
-def _refused(found: Changes) -> tuple[str, ...]:
-    """What this version does not change while it runs."""
-    why = "cannot be changed while the gateway runs: restart it"
-    others = [each for each in found.others if not each.startswith(_LIVE)]
-    return (
-        *found.refused,
-        *(f"{each.removeprefix('~ ')} {why}" for each in (*found.listeners, *found.executors, *others)),
-    )
-
-
-def _checked(old: GatewaySettings, new: GatewaySettings) -> list[str]:
-    """Upstreams whose active checks would have to begin, end or change."""
-    before = {each.name: each for each in old.upstreams if each.health}
-    after = {each.name: each for each in new.upstreams if each.health}
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return [
-        f"upstream {name} has `health`, so it cannot be changed while the gateway runs: restart it" for name in changed
-    ]
 
 
 def _flat(changed: dict[str, list[str]]) -> list[str]:

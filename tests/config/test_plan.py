@@ -21,6 +21,10 @@ routes:
   - {name: status, match: /status, respond: "fine"}
 """
 
+NOTHING: dict[str, list[str]] = {
+    kind: [] for kind in ("refused", "listeners", "routes", "upstreams", "executors", "others")
+}
+
 
 def changed(loaded: Callable[..., Loaded], *replaced: tuple[str, str], more: str = "") -> Changes:
     text = CONFIG
@@ -33,20 +37,26 @@ def changed(loaded: Callable[..., Loaded], *replaced: tuple[str, str], more: str
 def test_a_file_written_in_another_way_changes_nothing(loaded: Callable[..., Loaded]) -> None:
     found = changed(loaded, ("routes:\n", "# moved\n\nroutes:\n"), more="workers: 1\n")
     assert not found
-    assert found.document() == {
-        kind: [] for kind in ("refused", "listeners", "routes", "upstreams", "executors", "others")
-    }
+    assert found.document() == NOTHING
 
 
 @pytest.mark.parametrize(
     ("kind", "old", "new", "texts"),
     [
-        ("listeners", "127.0.0.1:8080", "127.0.0.1:81", ["- listener 127.0.0.1:8080", "+ listener 127.0.0.1:81"]),
         (
-            "listeners",
+            "refused",
+            "127.0.0.1:8080",
+            "127.0.0.1:81",
+            [
+                "- listener 127.0.0.1:8080, + listener 127.0.0.1:81: "
+                "listeners are opened once at start; restart the gateway"
+            ],
+        ),
+        (
+            "refused",
             "127.0.0.1:8080",
             "{address: 127.0.0.1:8080, proxy_protocol: true}",
-            ["~ listener 127.0.0.1:8080: proxy_protocol"],
+            ["listener 127.0.0.1:8080: proxy_protocol: listeners are opened once at start; restart the gateway"],
         ),
         ("routes", "name: status,", "name: state,", ["- route status", "+ route state"]),
         ("routes", "to: orders}", "to: orders, timeout: 5s}", ["~ route orders: timeout"]),
@@ -67,8 +77,12 @@ def test_a_file_written_in_another_way_changes_nothing(loaded: Callable[..., Loa
             ":80], timeout: {connect: 2s}, balance: {consistent_hash: ip}}",
             ["~ upstream orders: balance, timeout.connect"],
         ),
-        ("executors", "threads: 4", "threads: 5", ["~ executor quick: threads"]),
-        ("executors", "quick:", "slow:", ["- executor quick", "+ executor slow"]),
+        (
+            "refused",
+            "threads: 4",
+            "threads: 5",
+            ["executor quick: threads: executors are made once at start; restart the gateway"],
+        ),
     ],
 )
 def test_each_change_is_told_by_name_with_its_keys(
@@ -80,21 +94,31 @@ def test_each_change_is_told_by_name_with_its_keys(
 
 
 def test_what_stands_for_itself(loaded: Callable[..., Loaded]) -> None:
-    more = "limits: {line: 4KiB, connections: 5, keep_alive: 1s}\nlog: {level: debug}\naccess_log: off\n"
-    assert changed(loaded, more=more).others == (
-        "~ log.level",
-        "~ access_log",
-        "~ limits.line",
-        "~ limits.keep_alive",
-        "~ limits.connections",
-    )
+    more = "trusted_proxies: 10.0.0.0/8\nshutdown: {drain: 1s}\n"
+    assert changed(loaded, more=more).others == ("~ trusted_proxies", "~ shutdown.drain")
 
 
 def test_what_cannot_be_changed_live_is_refused_with_the_reason(loaded: Callable[..., Loaded]) -> None:
-    assert changed(loaded, more="workers: 2\nadmin: 127.0.0.1:9902\n").refused == (
-        "workers: the number of processes is fixed at start; restart the gateway",
-        "admin.address.port: the admin address is opened once at start; restart the gateway",
-    )
+    more = "workers: 2\nadmin: 127.0.0.1:9902\nlimits: {line: 4KiB, connections: 5}\nlog: {level: debug}\n"
+    assert changed(loaded, more=more).document() == {
+        **NOTHING,
+        "refused": [
+            "workers: the number of processes is fixed at start; restart the gateway",
+            "admin.address.port: the admin address is opened once at start; restart the gateway",
+            "log.level, limits.line, limits.connections: read once at start; restart the gateway",
+        ],
+    }
+
+
+def test_an_upstream_that_is_checked_is_refused(loaded: Callable[..., Loaded]) -> None:
+    checked = (":80]}", ":80], health: /healthz}")
+    assert changed(loaded, checked).document() == {
+        **NOTHING,
+        "refused": [
+            "upstream orders: health: the active checks of an upstream with `health` are made once at start;"
+            " restart the gateway"
+        ],
+    }
 
 
 def test_no_value_is_told_since_it_may_be_a_secret(loaded: Callable[..., Loaded]) -> None:
