@@ -53,7 +53,7 @@ class Ports:
 
 @contextmanager
 def reserve(gateway: int, admin: int) -> Iterator[Ports]:
-    """The ports of one demo; sockets stay open until the end, and are given to the upstreams as they are."""
+    """The ports of one demo, held until the end; the upstreams are given their sockets as they are."""
     with ExitStack() as stack:
         upstreams = {
             kind: {name: stack.enter_context(socket.create_server((HOST, 0))) for name in names}
@@ -62,21 +62,27 @@ def reserve(gateway: int, admin: int) -> Iterator[Ports]:
         # Bound but not listening: a connection is refused, and no other program can take the port.
         gone = stack.enter_context(socket.socket())
         gone.bind((HOST, 0))
-        first = _free(gateway)
-        yield Ports(first, _free(admin, first), _port(gone), upstreams)
+        first = stack.enter_context(_hold(gateway))
+        second = stack.enter_context(_hold(admin, _port(first)))
+        yield Ports(_port(first), _port(second), _port(gone), upstreams)
 
 
-def _free(wished: int, taken: int = 0) -> int:
-    """`wished` when nobody listens there, else a free port. Let go again: the gateway binds it itself."""
+def _hold(wished: int, taken: int = 0) -> socket.socket:
+    """A socket bound to `wished` when nobody listens there, else to a free port; never to `taken`.
+
+    It does not listen: the gateway can, since both say SO_REUSEADDR, but the system gives the port to nobody else.
+    """
     for port in (wished, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            if _port(probe) != taken:
-                return _port(probe)
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind((HOST, port))
+        except OSError:
+            held.close()
+            continue
+        if _port(held) != taken:
+            return held
+        held.close()
     raise OSError(f"no free port on {HOST}")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_held: list[socket.socket] = []
 
 
 class BenchError(Exception):
@@ -74,12 +75,14 @@ class Process:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody holds now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
+    """Ports that nobody holds, all different. They stay bound here until the bench ends, without listening: a server
+    that says SO_REUSEADDR, as all of them do, can listen there, and the system gives them to nobody else."""
+    sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
-        each.close()
-    return ports
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind(("127.0.0.1", 0))
+    _held.extend(sockets)
+    return [each.getsockname()[1] for each in sockets]
 
 
 def tree(pid: int) -> list[int]:
