@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway import __version__
+from gateway.admin.reports import report_of
 from gateway.admin.state import AdminState, TargetFacts
 from gateway.admin.totals import Distribution, Labels, Reading
 from gateway.decide.route.settings import MatchSettings
@@ -58,6 +59,8 @@ def _state(state: AdminState, now: float) -> str:
 
 
 def _worker(slot: Slot, now: float) -> Json:
+    """`overload` is what it refuses and why: null where it takes all, or where that is not known."""
+    report = report_of(slot, now)
     hung = slot.alive() and slot.heartbeat > 0 and not slot.serves(now) and slot.state.name == "SERVING"
     return {
         "slot": slot.index,
@@ -65,6 +68,7 @@ def _worker(slot: Slot, now: float) -> Json:
         "state": "hung" if hung else slot.state.name.lower(),
         "connections": slot.connections,
         "buffered_bytes": slot.buffered,
+        "overload": report["overload"] if report else None,
         "heartbeat_age_s": round(now - slot.heartbeat, 2) if slot.alive() and slot.heartbeat else None,
     }
 

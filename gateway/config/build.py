@@ -14,6 +14,7 @@ from gateway.config.settings import AdminSettings, GatewaySettings, LimitSetting
 from gateway.core.json import dumps
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
+from gateway.decide.resilience.overload_settings import OverloadSettings
 from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
 from gateway.decide.resilience.retry import RetrySettings
 from gateway.observe.access_log import AccessLogSettings
@@ -45,7 +46,7 @@ def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySetti
     waiting = queues(config.queues)
     return GatewaySettings(
         listen=tuple(listener(listen, directory) for listen in config.listen),
-        routes=tuple(route(item, where(root, ("routes", index))) for index, item in enumerate(config.routes)),
+        routes=tuple(route(item, where(root, ("routes", index)), waiting) for index, item in enumerate(config.routes)),
         upstreams=tuple(upstream(name, item, directory, waiting) for name, item in config.upstreams.items()),
         executors=build_python.executors(config.executors),
         loop_guard_s=config.loop_guard,
@@ -56,6 +57,7 @@ def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySetti
         access_log=_access_log(config.access_log),
         client=_client(config),
         limits=LimitSettings(limits.connections, limits.buffered),
+        overload=OverloadSettings(config.overload.loop_lag, config.overload.memory),
         shutdown=ShutdownSettings(shutdown.wait, shutdown.drain),
         tests=tuple(_test(test, where(root, ("tests", index))) for index, test in enumerate(config.tests)),
         path=path,
@@ -161,7 +163,7 @@ def _target(url: TargetSettings, weight: int, speaks_tls: bool) -> TargetSetting
     return TargetSettings(url.host, url.port, weight, tls, url.dns, url.path)
 
 
-def route(item: Route, source: str) -> RouteSettings:
+def route(item: Route, source: str, waiting: tuple[QueueSettings, ...]) -> RouteSettings:
     return RouteSettings(
         name=item.name,
         match=item.match.settings(),
@@ -171,6 +173,7 @@ def route(item: Route, source: str) -> RouteSettings:
         body_bytes=item.body_limit,
         buffer=BufferSettings(item.buffer.request, item.buffer.response),
         queue=item.class_,
+        class_weight=next((each.weight for each in waiting if each.name == item.class_), 1),
         upgrade=tuple(item.upgrade),
         request_headers=_edits(item.headers.request),
         response_headers=_edits(item.headers.response),

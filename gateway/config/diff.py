@@ -27,6 +27,7 @@ _KEYS = {
     "match.paths": "match.path",
     "limits.head": "limits",
     "answer.call": "handler",
+    "class_weight": "queues.weight",
 }
 """Places that the config spells in another way, beyond the unit at their end."""
 _ANSWERS = {
@@ -63,6 +64,7 @@ _OTHERS = {
     "access_log": "access_log",
     "client": "limits",
     "limits": "limits",
+    "overload": "overload",
     "shutdown": "shutdown",
     "loop_guard_s": "loop_guard",
 }

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gateway.config.model_base import Model
-from gateway.config.model_listen import AccessLog, Admin, Limits, Listen, Log, Shutdown, Workers
+from gateway.config.model_listen import AccessLog, Admin, Limits, Listen, Log, Overload, Shutdown, Workers
 from gateway.config.model_python import Executors
 from gateway.config.model_queue import Queues
 from gateway.config.model_route import Route, RouteDefaults
@@ -68,6 +68,9 @@ class Config(Model):
     log: Log = Field(default=Log(), description="The gateway's own log, on standard error")
     access_log: AccessLog = Field(default=AccessLog(), description="One line a request; or off")
     limits: Limits = Field(default=Limits(), description="What clients may cost")
+    overload: Overload = Field(
+        default=Overload(), description="Past these a worker refuses a growing share of new requests; or off"
+    )
     shutdown: Shutdown = Field(default=Shutdown(), description="How the gateway ends after SIGTERM")
     loop_guard: DurationOrOff = Field(
         default=_GATEWAY.loop_guard_s, description="Code that holds up the event loop for so long is logged; or off"

@@ -11,6 +11,7 @@ from gateway.config.settings import AdminSettings, LimitSettings, ShutdownSettin
 from gateway.config.types import (
     Count,
     Duration,
+    DurationOrOff,
     FilePath,
     ListenAddress,
     OneOrMany,
@@ -18,6 +19,7 @@ from gateway.config.types import (
     Rule,
     Secret,
     Share,
+    ShareOrOff,
     SizeOrOff,
     Wait,
     fault,
@@ -27,6 +29,7 @@ from gateway.config.types import (
     wrong_kind,
 )
 from gateway.core.address import Address
+from gateway.decide.resilience.overload_settings import OverloadSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
 from gateway.transport.settings import ClientSettings, ListenSettings
@@ -35,6 +38,7 @@ from gateway.wire.limits import HeadLimits
 _LISTEN = ListenSettings(Address())
 _ADMIN, _LOG, _ACCESS_LOG = AdminSettings(), LogSettings(), AccessLogSettings()
 _CLIENT, _HEAD, _LIMITS, _SHUTDOWN = ClientSettings(), HeadLimits(), LimitSettings(), ShutdownSettings()
+_OVERLOAD = OverloadSettings()
 
 ADMIN_PAGES = ("healthz", "readyz", "metrics", "status", "config")
 LOG_FIELDS = (
@@ -194,6 +198,24 @@ class Limits(Model):
     underscores: Annotated[str, one_of("drop", "allow")] = Field(
         default=_HEAD.underscores, description="Header names with `_`: drop | allow"
     )
+
+
+class Overload(Model):
+    """When a worker has too much to do."""
+
+    wanted: ClassVar[str] = "off, or a mapping with loop_lag and memory"
+    short_schema: ClassVar[dict[str, Any] | None] = {"const": "off"}
+
+    loop_lag: DurationOrOff = Field(
+        default=_OVERLOAD.loop_lag_s, description="Smoothed lateness of the event loop; a duration or off"
+    )
+    memory: ShareOrOff = Field(
+        default=_OVERLOAD.memory, description="Of the cgroup's limit, else of the machine's memory; a share or off"
+    )
+
+    @classmethod
+    def from_short(cls, value: Any) -> Any:
+        return {"loop_lag": "off", "memory": "off"} if value == "off" else value
 
 
 class Shutdown(Model):

@@ -7,6 +7,7 @@ are bytes.
 from dataclasses import dataclass, field
 
 from gateway.core.address import Address
+from gateway.decide.resilience.overload_settings import OverloadSettings
 from gateway.executors.settings import DEFAULT, ExecutorSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.observe.logs import LogSettings
@@ -69,6 +70,7 @@ class GatewaySettings:
     access_log: AccessLogSettings | None = field(default_factory=AccessLogSettings)
     client: ClientSettings = field(default_factory=ClientSettings)
     limits: LimitSettings = LimitSettings()
+    overload: OverloadSettings = OverloadSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     tests: tuple[RouteTest, ...] = ()
     hash: str = ""

@@ -1,14 +1,15 @@
 """Shared memory of the gateway: one slot per worker, written by that worker alone, read by every process.
 
-A slot is a header of named cells, an area of metric cells (doubles) and a directory of JSON lines that say
-which cell belongs to which series. The file is sparse: a slot costs only the pages that were written, so every
-area has its full size from the start and nothing ever grows or moves. Words of eight aligned bytes are copied
-whole, so a reader needs no lock; what it reads is at most one flush old.
+A slot is a header of named cells, an area of metric cells (doubles), a directory of JSON lines that say which cell
+belongs to which series, and a report of what numbers cannot say. The file is sparse: a slot costs only the pages that
+were written, so every area has its full size from the start and nothing ever grows or moves. Words of eight aligned
+bytes are copied whole, so a reader needs no lock; what it reads is at most one flush old.
 """
 
 import fcntl
 import mmap
 import os
+import zlib
 from enum import IntEnum
 from typing import Any
 
@@ -19,14 +20,19 @@ CELL_COUNT = 1 << 21
 """Two million doubles: 10 000 routes with every status, method and histogram use about 400 000."""
 DIRECTORY_BYTES = 32 * 1024 * 1024
 """About 100 bytes a series: room for 300 000."""
-SLOT_BYTES = HEADER_BYTES + CELL_COUNT * 8 + DIRECTORY_BYTES
+REPORT_BYTES = 8 * 1024 * 1024
+"""About 500 bytes an upstream that has something to tell: room for 16 000."""
+SLOT_BYTES = HEADER_BYTES + CELL_COUNT * 8 + DIRECTORY_BYTES + REPORT_BYTES
 
 HUNG_AFTER_S = 10.0
 """A worker whose heartbeat is older than this serves nobody."""
 
-_PID, _HEARTBEAT, _STATE, _CONNECTIONS, _BUFFERED, _DRAINING, _USED, _DIRECTORY, _DEGRADED = range(9)
+_PID, _HEARTBEAT, _STATE, _CONNECTIONS, _BUFFERED, _DRAINING, _USED, _DIRECTORY, _DEGRADED, _REPORT, _REPORT_SUM = (
+    range(11)
+)
 _DEGRADED_BITS = 53
 """A cell is a double: whole up to there."""
+_REPORT_TRIES = 3
 
 Entry = tuple[int, int, str, tuple[str, ...]]
 """One series: its first cell, how many cells, the family's name, the label values in the family's order."""
@@ -46,14 +52,16 @@ class WorkerState(IntEnum):
 class Slot:
     """One worker's part of the shared memory. The properties read and write the header in place."""
 
-    __slots__ = ("_header", "cells", "directory", "index")
+    __slots__ = ("_area", "_header", "cells", "directory", "index")
 
     def __init__(self, index: int, memory: memoryview) -> None:
         self.index = index
         cells_end = HEADER_BYTES + CELL_COUNT * 8
+        directory_end = cells_end + DIRECTORY_BYTES
         self._header = memory[:HEADER_BYTES].cast("d")
         self.cells = memory[HEADER_BYTES:cells_end].cast("d")
-        self.directory = memory[cells_end:SLOT_BYTES]
+        self.directory = memory[cells_end:directory_end]
+        self._area = memory[directory_end:SLOT_BYTES]
 
     @property
     def pid(self) -> int:
@@ -118,6 +126,26 @@ class Slot:
         self._header[_DEGRADED] = float(sum(1 << place for place in places if place < _DEGRADED_BITS))
 
     @property
+    def report(self) -> bytes:
+        """What the worker last wrote of its state; empty where there is nothing, or nothing whole.
+
+        A writer may be at it, or have died at it: its checksum tells.
+        """
+        for _ in range(_REPORT_TRIES):
+            written = bytes(self._area[: int(self._header[_REPORT])])
+            if zlib.crc32(written) == int(self._header[_REPORT_SUM]):
+                return written
+        return b""
+
+    @report.setter
+    def report(self, value: bytes) -> None:
+        """One that does not fit is not written."""
+        kept = value if len(value) <= REPORT_BYTES else b""
+        self._area[: len(kept)] = kept
+        self._header[_REPORT] = float(len(kept))
+        self._header[_REPORT_SUM] = float(zlib.crc32(kept))
+
+    @property
     def used(self) -> int:
         """How many cells were flushed so far."""
         return int(self._header[_USED])
@@ -148,6 +176,7 @@ class Slot:
         self.state = WorkerState.DEAD
         self.pid = self.connections = self.buffered = 0
         self.degraded = []
+        self.report = b""
 
     def retire(self) -> None:
         """As `mark_dead`, of a worker that nobody misses: the slot is free for another."""

@@ -12,10 +12,11 @@ from typing import Final
 from gateway.core.errors import GatewayError
 from gateway.core.exchange import Exchange
 from gateway.core.memo import Memo
+from gateway.decide.resilience.overload import Overload
 from gateway.decide.route.path import PathError, normalise_path
 from gateway.decide.route.table import Match, Miss, RouteTable
 from gateway.pipeline.client_facts import ClientFacts
-from gateway.pipeline.respond import redirect_to_https, respond_error, send_whole
+from gateway.pipeline.respond import RedirectAnswer, Respond, redirect_to_https, respond_error, send_whole
 from gateway.pipeline.route import Call, Route, RouteStats
 from gateway.transport.listener import Handler
 from gateway.transport.server import ServerConnection
@@ -64,6 +65,8 @@ class Pipeline(Handler):
         self._id_prefix = f"{random.SystemRandom().getrandbits(80):020x}"
         self._ids = 0
         self.in_flight = 0
+        self.overload: Overload | None = None
+        """Who is asked ahead of each new request; None while all are taken."""
 
     def use(self, snapshot: Snapshot) -> None:
         """Answer by `snapshot` from the next request on."""
@@ -170,6 +173,8 @@ class Pipeline(Handler):
 
     def _admit(self, call: Call, route: Route) -> None:
         """2 admit: what this request may not be. Raises GatewayError."""
+        if self.overload is not None:
+            self._shed(self.overload, route)
         fields = call.head.fields
         if fields.expects is not None and fields.expects.lower() != "100-continue":
             raise GatewayError("expectation_failed", "the only expectation served here is 100-continue")
@@ -181,6 +186,13 @@ class Pipeline(Handler):
             call.connection.body_limit = limit
             if fields.length > limit or len(call.data) > limit:
                 raise GatewayError("body_too_large", f"the body exceeds {limit} bytes")
+
+    def _shed(self, overload: Overload, route: Route) -> None:
+        """Refuse a share of what costs work; fixed answers, such as those to health checks, go on."""
+        if not isinstance(route.answer, (Respond, RedirectAnswer)) and overload.refuses(route.weight):
+            raise GatewayError(
+                "shed_overload", f"too much to do ({overload.cause})", retry_after_s=overload.retry_after_s
+            )
 
     def reject(self, connection: ServerConnection, error: GatewayError) -> None:
         """Answer what could not be read as a request, or whose body broke."""

@@ -138,14 +138,18 @@ class RouteStats:
 class Route:
     """One route of the snapshot."""
 
-    __slots__ = ("answer", "body_limit", "name", "stats")
+    __slots__ = ("answer", "body_limit", "name", "stats", "weight")
 
-    def __init__(self, *, name: str, answer: Answer, body_limit: int | None, stats: RouteStats) -> None:
+    def __init__(
+        self, *, name: str, answer: Answer, body_limit: int | None, stats: RouteStats, weight: int = 1
+    ) -> None:
         self.name = name
         self.answer = answer
         self.body_limit = body_limit
         """Bytes of the request's body; None: off."""
         self.stats = stats
+        self.weight = weight
+        """Of its class: lower ones are shed first."""
 
     def __repr__(self) -> str:
         return f"<Route {self.name}>"

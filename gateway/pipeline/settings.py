@@ -126,6 +126,8 @@ class RouteSettings:
     buffer: BufferSettings = BufferSettings()
     queue: str = DEFAULT
     """`class`: where requests wait when their upstream is full."""
+    class_weight: int = 1
+    """Of that queue: when the gateway has too much to do, classes of lower weight are shed first."""
     upgrade: tuple[str, ...] = ("websocket",)
     """Protocols that a client may upgrade to through this route, lower case."""
     request_headers: HeaderEdits = HeaderEdits()

@@ -10,6 +10,7 @@ from gateway.config.settings import GatewaySettings
 from gateway.core.clock import Clock, monotonic
 from gateway.core.exchange import Exchange
 from gateway.decide.balance.registry import make_balancer
+from gateway.decide.resilience.overload import Overload
 from gateway.executors.registry import Executors
 from gateway.observe.registry import Registry
 from gateway.pipeline.handle import UNMATCHED, Pipeline
@@ -86,6 +87,11 @@ class Gateway:
         if now - self._renewed_at >= RENEW_S:
             self._renewed_at = now
             self._renew()
+
+    def shed(self, overload: Overload | None) -> None:
+        """Ask it ahead of each new request; None: take all."""
+        for pipeline in self._pipelines:
+            pipeline.overload = overload
 
     def _renew(self) -> None:
         for listener in self._listeners:

@@ -93,4 +93,5 @@ class Generation:
     def _route(self, settings: RouteSettings, gateway: GatewaySettings) -> Route:
         limit = gateway.client.body_bytes if settings.body_bytes == -1 else settings.body_bytes
         stats = RouteStats(settings.name, self._parts.registry)
-        return Route(name=settings.name, answer=self._answers.make(settings), body_limit=limit, stats=stats)
+        answer = self._answers.make(settings)
+        return Route(name=settings.name, answer=answer, body_limit=limit, stats=stats, weight=settings.class_weight)

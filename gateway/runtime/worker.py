@@ -51,8 +51,11 @@ from gateway.runtime.control import (
 )
 from gateway.runtime.drain import drain
 from gateway.runtime.limits import highest_client_descriptor
+from gateway.runtime.memory_use import MemoryUse
+from gateway.runtime.overload_watch import OverloadWatch
 from gateway.runtime.refusal import refusal
 from gateway.runtime.renewal import Renewal
+from gateway.runtime.report import report
 from gateway.transport.accept import Acceptor
 from gateway.transport.settings import CertificateSettings, ListenSettings
 from gateway.transport.tls import read_certificate, server_tls
@@ -60,6 +63,7 @@ from gateway.transport.tls import read_certificate, server_tls
 TICK_S = 0.05
 FLUSH_TICKS = 10
 """Counts are at most half a second old."""
+REPORT_TICKS = 20
 ORPHAN_S = 60.0
 """A worker whose loop stands still for so long and that nobody replaced is ended by the kernel."""
 GC_THRESHOLDS = (20_000, 20, 50)
@@ -97,6 +101,7 @@ class Worker:
         self._ticks = 0
         self._due = monotonic()
         self._lag = LagMeter(self._registry, start.slot)
+        self._overload = OverloadWatch(start.slot, MemoryUse(settings.workers).share)
         self._guard: LoopGuard | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -199,6 +204,7 @@ class Worker:
         if self._guard is not None:
             self._guard.beat(now)
         try:
+            self._gateway.shed(self._overload.tick(now, self._lag.last_s, self._settings.overload))
             self._gateway.tick(now)
         finally:
             self._ticks += 1
@@ -206,6 +212,8 @@ class Worker:
                 signal.setitimer(signal.ITIMER_REAL, ORPHAN_S)
                 self._registry.flush(now)
                 slot.degraded = self._gateway.executors.degraded
+            if self._ticks % REPORT_TICKS == 0:
+                slot.report = report(now, self._overload)
         if self._access_log is not None:
             self._access_log.hand_over()
 

@@ -26,6 +26,7 @@ GOOD: dict[str, Any] = {
         "only_errors": False,
     },
     "limits": {"line": "8KiB", "header_count": 50, "body": "off", "keep_alive": "75s", "underscores": "drop"},
+    "overload": {"loop_lag": "250ms", "memory": "off"},
     "shutdown": {"wait": "0s", "drain": "30s"},
     "defaults": {
         "route": {"timeout": "30s", "headers": {"response": {"set": {"x-a": "1"}, "remove": ["server"]}}},

@@ -68,7 +68,7 @@ ONE_FAULT = [
     # names of keys
     ("shutdwn: 5s", "1:1: shutdwn: unknown key (did you mean shutdown?)"),
     ("watch: true", "1:1: watch: unknown key"),
-    ("overload: off", "1:1: overload: unknown key"),
+    ("turbo: off", "1:1: turbo: unknown key"),
     ("limits:\n  boddy: 1KiB", "2:3: limits.boddy: unknown key (did you mean body?)"),
     (
         "log: {level: info, level: debug}",

@@ -94,8 +94,8 @@ def test_each_change_is_told_by_name_with_its_keys(
 
 
 def test_what_stands_for_itself(loaded: Callable[..., Loaded]) -> None:
-    more = "trusted_proxies: 10.0.0.0/8\nshutdown: {drain: 1s}\n"
-    assert changed(loaded, more=more).others == ("~ trusted_proxies", "~ shutdown.drain")
+    more = "trusted_proxies: 10.0.0.0/8\noverload: {memory: off}\nshutdown: {drain: 1s}\n"
+    assert changed(loaded, more=more).others == ("~ trusted_proxies", "~ overload.memory", "~ shutdown.drain")
 
 
 def test_what_cannot_be_changed_live_is_refused_with_the_reason(loaded: Callable[..., Loaded]) -> None:

@@ -11,6 +11,7 @@ from gateway.config.load import Loaded, load
 from gateway.config.settings import AdminSettings, GatewaySettings, RouteTest
 from gateway.core.address import Address
 from gateway.decide.balance.settings import BalanceSettings
+from gateway.decide.resilience.overload_settings import OverloadSettings
 from gateway.decide.route.settings import MatchSettings
 from gateway.observe.access_log import AccessLogSettings
 from gateway.pipeline.settings import (
@@ -47,6 +48,7 @@ def test_what_is_not_said_is_the_default_of_the_settings(loaded: Load) -> None:
         "access_log",
         "client",
         "limits",
+        "overload",
         "shutdown",
     ]
     assert [getattr(got, name) for name in names] == [getattr(bare, name) for name in names]
@@ -321,3 +323,24 @@ def test_ten_thousand_routes_load_in_five_seconds(write: Write) -> None:
     began = time.process_time()  # processor time, so that what else runs does not count
     assert len(load(path).settings.routes) == 10_000
     assert time.process_time() - began < 5.0
+
+
+def test_the_weight_of_a_class_is_that_of_its_queue(loaded: Load) -> None:
+    text = (
+        "queues: {checkout: {weight: 10}}\nupstreams: {o: {targets: http://127.0.0.1:1, concurrency: 1}}\n"
+        "routes:\n  - {match: /a, to: o, class: checkout}\n  - {match: /b, to: o}\n"
+    )
+    assert [(each.queue, each.class_weight) for each in loaded(text).settings.routes] == [
+        ("checkout", 10),
+        ("default", 1),
+    ]
+
+
+def test_overload(loaded: Load) -> None:
+    texts = ("off", "{loop_lag: 100ms}", "{memory: 70%}", "{loop_lag: off, memory: off}")
+    assert [settings(loaded, f"{MINIMAL}overload: {text}").overload for text in texts] == [
+        OverloadSettings(None, None),
+        OverloadSettings(0.1, 0.85),
+        OverloadSettings(0.25, 0.7),
+        OverloadSettings(None, None),
+    ]
