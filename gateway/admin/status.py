@@ -182,7 +182,11 @@ def _upstreams(
     document = []
     for each in upstreams:
         weights = {target.label: target.weight for target in each.targets if not target.dns}
-        labels = [*weights, *(label for label in targets[each.name] if label not in weights)]
+        moving = len(weights) < len(each.targets)
+        labels = [*weights]
+        for label, seen in targets[each.name].items():  # those of names, and those that a reload took, until they end
+            if label not in weights and (moving or seen["in_flight"]):
+                labels.append(label)
         document.append(
             {
                 "name": each.name,

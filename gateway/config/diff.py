@@ -47,7 +47,6 @@ _REFUSED = {
     "workers": "the number of processes is fixed at start; restart the gateway",
     "admin": f"the admin address is {_OPENED}",
     "listeners": f"listeners are {_OPENED}",
-    "checked": f"the active checks of an upstream with `health` are {_MADE}",
     "executors": f"executors are {_MADE}",
     "log": _READ,
     "access_log": _READ,
@@ -55,7 +54,9 @@ _REFUSED = {
     "loop_guard": _READ,
 }
 """What cannot be changed live, and why: a kind, or a key of the file. The one place that says so, for `plan` and for a
-reload. `checked`: upstreams that have `health`, before or after."""
+reload."""
+_NAMED = {"listeners": "listen", "routes": "routes", "upstreams": "upstreams", "executors": "executors"}
+"""Kinds of what is told by name, with the fields where they stand."""
 _OTHERS = {
     "workers": "workers",
     "admin": "admin",
@@ -108,15 +109,9 @@ def changes(old: GatewaySettings, new: GatewaySettings) -> Changes:
 
 def _all(old: GatewaySettings, new: GatewaySettings) -> Iterator[tuple[str, str, str]]:
     """Each change: its kind, its row where it is refused, its text."""
-    checked = {each.name for each in (*old.upstreams, *new.upstreams) if each.health}
-    for _, text in _named("listener", old.listen, new.listen):
-        yield "listeners", "listeners", text
-    for _, text in _named("route", old.routes, new.routes):
-        yield "routes", "routes", text
-    for name, text in _named("upstream", old.upstreams, new.upstreams):
-        yield "upstreams", "checked" if name in checked else "upstreams", text
-    for _, text in _named("executor", old.executors, new.executors):
-        yield "executors", "executors", text
+    for kind, name in _NAMED.items():
+        for text in _named(kind.removesuffix("s"), getattr(old, name), getattr(new, name)):
+            yield kind, kind, text
     for key, text in _others(old, new):
         yield "others", key, text
 
@@ -128,19 +123,18 @@ def _others(old: GatewaySettings, new: GatewaySettings) -> Iterator[tuple[str, s
             yield key, f"~ {changed}"
 
 
-def _named(kind: str, old: Iterable[Any], new: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Name and text."""
+def _named(kind: str, old: Iterable[Any], new: Iterable[Any]) -> Iterator[str]:
     before, after = {each.name: each for each in old}, {each.name: each for each in new}
     for name, was in before.items():
         if name not in after:
-            yield name, f"- {kind} {name}"
+            yield f"- {kind} {name}"
         else:
             keys = list(dict.fromkeys(_keys(was, after[name])))
             if keys:
-                yield name, f"~ {kind} {name}: {', '.join(keys)}"
+                yield f"~ {kind} {name}: {', '.join(keys)}"
     for name in after:
         if name not in before:
-            yield name, f"+ {kind} {name}"
+            yield f"+ {kind} {name}"
 
 
 def _keys(old: Any, new: Any, path: str = "") -> Iterator[str]:

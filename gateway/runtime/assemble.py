@@ -116,6 +116,9 @@ class Gateway:
         """Serve by it from the next request on; exchanges under way finish on what they began with."""
         assert generation.snapshot is not None
         left = [each for name, each in self.upstreams.items() if generation.upstreams.get(name) is not each]
+        for each in left:
+            if each.name in generation.upstreams:
+                generation.upstreams[each.name].follow(each)
         self.upstreams = generation.upstreams
         for pipeline in self._pipelines:
             pipeline.use(generation.snapshot)

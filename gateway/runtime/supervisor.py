@@ -58,6 +58,7 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._workers: Workers | None = None
         self._book = TargetBook(self._tell_workers)
+        self._prober = Prober(self._on_check)
         self._reloader: Reloader | None = None
         self._roll: asyncio.Task[None] | None = None
 
@@ -129,8 +130,8 @@ class Supervisor:
 
     def _on_used(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        for marks in self._book.news():  # an upstream that was made anew does not know who is drained
-            self._tell_workers(marks)
+        self._book.keep(settings.upstreams)
+        self._prober.check(settings.upstreams)
 
     def run(self) -> int:
         """Serve until told to end: 0, or 1 after saying why it cannot."""
@@ -160,6 +161,7 @@ class Supervisor:
             serving.cancel()
             at_once.cancel()
             await workers.kill()
+            self._prober.stop()
             thread.stop()
         _log.info("stopped")
         return 0
@@ -168,12 +170,8 @@ class Supervisor:
         thread.start()
         await workers.start()
         self._greet(admin, limit)
-        prober = Prober(self._settings.upstreams, self._on_check)
-        prober.start()
-        try:
-            await self._serve_until_ended(workers, admin)
-        finally:
-            prober.stop()
+        self._prober.check(self._settings.upstreams)
+        await self._serve_until_ended(workers, admin)
 
     async def _serve_until_ended(self, workers: Workers, admin: OpenSocket) -> None:
         await self._stop.wait()

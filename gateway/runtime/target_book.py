@@ -4,13 +4,14 @@ Written on the supervisor's loop; the admin thread reads.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from gateway.admin.state import TargetFacts
 from gateway.runtime.control import MarkTargets, Message
 from gateway.runtime.prober import Checked, Gone
+from gateway.upstreams.settings import UpstreamSettings
 
 MARKS = 250
 """Of one message: their addresses fit into it, those of unix sockets too."""
@@ -41,6 +42,14 @@ class TargetBook:
         """Take a target out of balancing, or back in."""
         key = upstream, target
         self._put(key, replace(self.facts.get(key, _UNKNOWN), drained=drained))
+
+    def keep(self, upstreams: Sequence[UpstreamSettings]) -> None:
+        """Forget what an operator said of targets that the config names no more; what it counted stays."""
+        named = {each.name: {target.label for target in each.targets} for each in upstreams}
+        moving = {each.name for each in upstreams if any(target.dns for target in each.targets)}
+        for upstream, target in list(self.facts):
+            if upstream not in moving and target not in named.get(upstream, ()):
+                self._put((upstream, target), _UNKNOWN)
 
     def news(self) -> Iterator[MarkTargets]:
         """What a worker that starts has to know."""

@@ -122,6 +122,11 @@ class Upstream:
                     target.started_at = self._deadlines.clock()
         self.refresh()
 
+    def follow(self, before: "Upstream") -> None:
+        """Take the place of the one `before`: what it was told of targets holds here, too."""
+        for key, (checked, drained) in before._marks.items():
+            self.mark(key, checked, drained)
+
     def pick(self, tried: Sequence[Target], key: str | None, now: float) -> Target:
         """The next target, another than those tried. Raises GatewayError no_healthy_target where there is none."""
         candidates = self.usable

@@ -110,17 +110,6 @@ def test_what_cannot_be_changed_live_is_refused_with_the_reason(loaded: Callable
     }
 
 
-def test_an_upstream_that_is_checked_is_refused(loaded: Callable[..., Loaded]) -> None:
-    checked = (":80]}", ":80], health: /healthz}")
-    assert changed(loaded, checked).document() == {
-        **NOTHING,
-        "refused": [
-            "upstream orders: health: the active checks of an upstream with `health` are made once at start;"
-            " restart the gateway"
-        ],
-    }
-
-
 def test_no_value_is_told_since_it_may_be_a_secret(loaded: Callable[..., Loaded]) -> None:
     edits = "to: orders, headers: {request: {set: {authorization: 'Bearer s3cret'}}}}"
     found = changed(loaded, ("to: orders}", edits))
