@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from gateway.core.errors import GatewayError
 from gateway.decide.resilience.breaker import FAILED, IGNORED, OK, Outcome, Ticket
-from gateway.transport.client import UpstreamConnection, User
+from gateway.transport.client import UpstreamConnection
 from gateway.transport.connections import Waiting
+from gateway.transport.user import User
 from gateway.upstreams.target import Target
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.fields import Fields

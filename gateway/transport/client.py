@@ -6,29 +6,24 @@ whole, a framing error, `Connection: close`.
 
 import asyncio
 import ssl
-from abc import ABC, abstractmethod
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.errors import GatewayError
-from gateway.core.memo import Memo
+from gateway.transport.answer_heads import ANSWER_LIMITS
 from gateway.transport.outgoing import Outgoing
+from gateway.transport.user import User
 from gateway.wire.body import BodyReader
-from gateway.wire.fields import UNTIL_CLOSE, Fields
+from gateway.wire.fields import UNTIL_CLOSE
 from gateway.wire.head import ResponseHead
-from gateway.wire.limits import HeadLimits
 
 if TYPE_CHECKING:
     from gateway.transport.connections import Connections
 
-ANSWER_LIMITS: Final = HeadLimits(line_bytes=32 * 1024, headers_bytes=64 * 1024, header_count=256, underscores="allow")
-"""Of an upstream's head; upstreams are trusted more than clients, and still bounded."""
 MAX_INTERIM: Final = 8
 """Informational answers to one request; more is an error."""
 CLOSE_S: Final = 5.0
 """A connection that is closed in good order may take this long to send what it still has."""
-MEMO_SIZE: Final = 256
-MEMO_BYTES: Final = 1024
 
 IDLE: Final = 0
 HEAD: Final = 1
@@ -37,56 +32,6 @@ UNTIL_END: Final = 3
 TUNNEL: Final = 4
 CLOSED: Final = 5
 _STATES: Final = "idle head body until-end tunnel closed".split()
-
-
-class User(ABC):
-    """Who sent the request and wants the answer. After `end` or `on_failure` nothing more is called."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None: ...
-
-    @abstractmethod
-    def on_interim(self, head: ResponseHead) -> None: ...
-
-    @abstractmethod
-    def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None: ...
-
-    @abstractmethod
-    def on_upgrade(self, head: ResponseHead, data: bytes) -> None: ...
-
-    @abstractmethod
-    def on_tunnel_end(self) -> None: ...
-
-    @abstractmethod
-    def on_failure(self, reason: str, detail: str, sent: bool) -> None: ...
-
-    @abstractmethod
-    def on_target_slow(self) -> None: ...
-
-    @abstractmethod
-    def on_target_ready(self) -> None: ...
-
-
-class HeadMemo:
-    """Answer heads by their bytes: a target repeats itself, so equal heads are parsed once."""
-
-    __slots__ = ("_heads",)
-
-    def __init__(self) -> None:
-        self._heads: Memo[bytes, ResponseHead] = Memo(MEMO_SIZE)
-
-    def parse(self, data: bytes) -> ResponseHead:
-        head = self._heads.found.get(data)
-        if head is None:
-            head = ResponseHead(data.decode("latin-1"), ANSWER_LIMITS)
-            if len(data) <= MEMO_BYTES:
-                self._heads.keep(data, head)
-        return head
-
-    def renew(self) -> None:
-        self._heads.renew()
 
 
 class UpstreamConnection(Outgoing):

@@ -10,7 +10,8 @@ from math import inf
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
-from gateway.transport.client import HeadMemo, UpstreamConnection
+from gateway.transport.answer_heads import HeadMemo
+from gateway.transport.client import UpstreamConnection
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer
 from gateway.transport.outgoing import Outbox

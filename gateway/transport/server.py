@@ -13,56 +13,30 @@ from math import inf
 from typing import Any, Final, cast
 
 from gateway.core.errors import GatewayError
-from gateway.core.exchange import Exchange
+from gateway.transport.answering import DISCARD_LIMIT, AnsweringConnection
+from gateway.transport.ending import BODY, CLOSED, DISCARDING, HEAD, IDLE, LINGERING, STATES, TUNNEL, WAITING
 from gateway.transport.listener import Listener
-from gateway.transport.pace import PacedConnection
-from gateway.transport.sink import Sink, Teller
 from gateway.wire.body import BodyReader
-from gateway.wire.chunked import encode_chunk
 from gateway.wire.head import RequestHead, check_partial_head, empty_lines
-from gateway.wire.write import CONTINUE, STATUS_LINES
 
 READ_AHEAD: Final = 64 * 1024
 """Bytes of pipelined requests kept while an exchange is under way."""
-DISCARD_LIMIT: Final = 256 * 1024
-"""A request body that nobody wants is read up to this to keep the connection; beyond, the connection is closed."""
-LINGER_S: Final = 2.0
-"""How long a closed connection is still read, so that a reset does not destroy the answer (nginx: lingering_close)."""
 REQUESTS_PER_CALLBACK: Final = 16
 """Pipelined requests begun in one callback; the rest wait for the next turn of the loop."""
-IDLE: Final = 0
-HEAD: Final = 1
-BODY: Final = 2
-WAITING: Final = 3
-DISCARDING: Final = 4
-LINGERING: Final = 5
-TUNNEL: Final = 6
-CLOSED: Final = 7
-_STATES: Final = "idle head body waiting discarding lingering tunnel closed".split()
 
 
-class ServerConnection(PacedConnection):
+class ServerConnection(AnsweringConnection):
     """One client connection."""
 
     __slots__ = (
         "__weakref__",
-        "_body",
         "_body_seen",
-        "_buffer",
-        "_chunked_out",
-        "_keep_alive",
-        "_paused",
         "_resuming",
         "_scanned",
-        "_state",
         "body_limit",
-        "exchange",
-        "expects_continue",
         "forwarding",
         "peer",
-        "teller",
         "tls",
-        "version",
     )
 
     def __init__(self, listener: Listener, peer: str | None = None) -> None:
@@ -73,9 +47,9 @@ class ServerConnection(PacedConnection):
         self.transport = cast(asyncio.Transport, None)
         self.outbox = listener.outbox
         self.unsent = b""
-        self.sink: Sink | None = None
-        self.teller: Teller | None = None
-        self.exchange: Exchange | None = None
+        self.sink = None
+        self.teller = None
+        self.exchange = None
         self.deadline = self.armed = inf
         self.version = "HTTP/1.1"
         self.body_limit: int | None = None
@@ -86,7 +60,7 @@ class ServerConnection(PacedConnection):
         self._buffer = b""
         self._scanned = 0
         self._body_seen = 0
-        self._body: BodyReader | None = None
+        self._body = None
         self._keep_alive = True
         self._chunked_out = False
         self._paused = False
@@ -151,13 +125,6 @@ class ServerConnection(PacedConnection):
         self._body = None
         self.transport = cast(asyncio.Transport, None)
 
-    def _give_up(self) -> None:
-        """The client is gone: free what works for it."""
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.on_client_gone()
-        self._end_exchange(None if self._state == TUNNEL else "client_closed")
-
     def go_on(self) -> None:
         """The client takes its answers again: from the deadline of a slow reader back to that of the state."""
         state = self._state
@@ -171,6 +138,19 @@ class ServerConnection(PacedConnection):
             self._body_progress()
         elif state == BODY or state == WAITING or state == TUNNEL:
             self.deadline = inf
+
+    def on_deadline(self, now: float) -> None:
+        state = self._state
+        if self._stalled_at >= 0 and state != CLOSED:
+            self._check_progress(now)
+        elif state == IDLE:
+            self._close()
+        elif state == HEAD:
+            self._reject(GatewayError("request_timeout", "the request head did not arrive in time"))
+        elif state == BODY:
+            self._fail_body(GatewayError("request_timeout", "the request body stopped arriving"))
+        elif state != CLOSED:
+            self.transport.abort()
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -331,105 +311,6 @@ class ServerConnection(PacedConnection):
             if self._state == BODY:
                 self._body_progress()
 
-    # --- answering ----------------------------------------------------------------------------------------------
-
-    def continue_request(self) -> None:
-        """Tell a client that waits (`Expect: 100-continue`) to send its body (RFC 9110 10.1.1)."""
-        if self.expects_continue and self._state == BODY:
-            self.expects_continue = False
-            self.write(CONTINUE)
-
-    def send_interim(self, data: bytes) -> None:
-        """Pass an informational answer on; an HTTP/1.0 client has no use for it."""
-        if self._state != CLOSED and self.version == "HTTP/1.1":
-            self.write(data)
-
-    def send(self, status: int, lines: str, length: int, data: bytes, end: bool, now: float) -> None:
-        """Send the head of the answer with the first of its body.
-
-        length: bytes of the body, or below 0 where it is not known: then it is sent in chunks, or to an HTTP/1.0
-        client until the connection closes. `lines` are complete field lines, framing excepted (Content-Length stays).
-        """
-        exchange = self.exchange
-        if exchange is None:
-            return
-        if self.teller is not None:
-            self.teller.on_answer(status, lines, length, data, end)
-            return
-        exchange.status = status
-        if length < 0 or self._state == BODY or not self._keep_alive or self.version != "HTTP/1.1":
-            lines += self._framing(length, data, end)
-        head = f"{STATUS_LINES[status]}{lines}\r\n".encode("latin-1")
-        if data:
-            exchange.bytes_out += len(data)
-            head += encode_chunk(data) if self._chunked_out else data
-        self.write(head)
-        if end:
-            self._finish(b"", "", now)
-
-    def _framing(self, length: int, data: bytes, end: bool) -> str:
-        """The lines that say where the answer ends and what becomes of the connection."""
-        lines = ""
-        if self._state == BODY and not self._can_discard():
-            self._keep_alive = False
-        if length < 0 and not (end and not data):
-            if self.version == "HTTP/1.1":
-                self._chunked_out = True
-                lines = "Transfer-Encoding: chunked\r\n"
-            else:
-                self._keep_alive = False
-        if not self._keep_alive:
-            lines += "Connection: close\r\n"
-        elif self.version == "HTTP/1.0":
-            lines += "Connection: keep-alive\r\n"
-        return lines
-
-    def send_data(self, data: bytes, end: bool, trailers: str, now: float) -> None:
-        """Send more of the body."""
-        exchange = self.exchange
-        if exchange is None:
-            return
-        if self.teller is not None:
-            self.teller.on_answer_data(data, end, trailers)
-            return
-        if data:
-            exchange.bytes_out += len(data)
-            if self._chunked_out:
-                data = encode_chunk(data)
-                if end:
-                    self._finish(data, trailers, now)
-                    return
-            self.write(data)
-        if end:
-            self._finish(b"", trailers, now)
-
-    def _finish(self, data: bytes, trailers: str, now: float) -> None:
-        """The answer is out as a whole: end the exchange, then go on, discard the rest of the body, or close."""
-        if self._chunked_out:
-            self._chunked_out = False
-            self.write(data + f"0\r\n{trailers}\r\n".encode("latin-1"))
-        self.sink = None
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            self.listener.handler.finished(exchange, now)
-        if self._state == BODY:
-            if not self._keep_alive or self.expects_continue:
-                self._linger()
-                return
-            self._state = DISCARDING
-            self.resume_reading()
-            self._body_progress()
-            return
-        if not self._keep_alive:
-            self._close()
-            return
-        self._become_idle(now)
-
-    def _can_discard(self) -> bool:
-        """Whether the rest of the request's body is known to be small enough to be read and dropped."""
-        body = self._body
-        return not self.expects_continue and body is not None and (body.is_chunked or body.left <= DISCARD_LIMIT)
-
     def _become_idle(self, now: float) -> None:
         self._state = IDLE
         if self._stalled_at >= 0:
@@ -453,16 +334,6 @@ class ServerConnection(PacedConnection):
         if self._state <= HEAD and self._buffer:
             self._read_head(b"")
 
-    def _end_exchange(self, reason: str | None) -> None:
-        teller, self.teller = self.teller, None
-        if teller is not None:
-            teller.on_gone()
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            if reason is not None and exchange.reason is None:
-                exchange.reason = reason
-            self.listener.handler.finished(exchange, self._now())
-
     def _reject(self, error: GatewayError) -> None:
         """Answer what is not a request and never read this connection again (RFC 9112 section 9.3)."""
         self._keep_alive = False
@@ -472,85 +343,5 @@ class ServerConnection(PacedConnection):
         self._state = BODY
         self.listener.handler.reject(self, error)
 
-    # --- tunnels ------------------------------------------------------------------------------------------------
-
-    def become_tunnel(self, head: bytes) -> bytes:
-        """Send `head` (101) and pass bytes both ways from here on; returns what the client sent already."""
-        self._state = TUNNEL
-        self.teller = None
-        self._wait_until(inf)
-        if self.exchange is not None:
-            self.exchange.status = 101
-        self.write(head)
-        early, self._buffer = self._buffer, b""
-        self.resume_reading()
-        return early
-
-    def write_tunnel(self, data: bytes) -> None:
-        if self._state == TUNNEL:
-            self.write(data)
-
-    def close_tunnel(self, *, linger: bool = False) -> None:
-        """Send what is buffered, then close; linger: after the client has, within LINGER_S."""
-        if self._state == TUNNEL:
-            self.sink = None
-            self._end_exchange(None)
-            if linger:
-                self._linger()
-            else:
-                self._close()
-
-    # --- ends ---------------------------------------------------------------------------------------------------
-
-    def abort(self, reason: str) -> None:
-        """Cut the connection: the client must see that the answer is not whole."""
-        if self._state == CLOSED:
-            return
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.on_client_gone()
-        self._end_exchange(reason)
-        self._state = CLOSED
-        self.unsent = b""
-        self.transport.abort()
-
-    def drain(self) -> None:
-        """Close with the answer under way, or now if there is none."""
-        self._keep_alive = False
-        if self._state == IDLE and not self._buffer:
-            self._close()
-
-    def _close(self) -> None:
-        self._state = LINGERING
-        self._set_deadline(self._now() + self.listener.settings.body_timeout_s)
-        self.flush()
-        self.transport.close()
-
-    def _linger(self) -> None:
-        """Say that we are done, and read on for a moment, so that the client gets the answer and not a reset."""
-        self._state = LINGERING
-        self._buffer = b""
-        self._body = None
-        self._set_deadline(self._now() + LINGER_S)
-        self.flush()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
-
-    def on_deadline(self, now: float) -> None:
-        state = self._state
-        if self._stalled_at >= 0 and state != CLOSED:
-            self._check_progress(now)
-        elif state == IDLE:
-            self._close()
-        elif state == HEAD:
-            self._reject(GatewayError("request_timeout", "the request head did not arrive in time"))
-        elif state == BODY:
-            self._fail_body(GatewayError("request_timeout", "the request body stopped arriving"))
-        elif state != CLOSED:
-            self.transport.abort()
-
     def __repr__(self) -> str:
-        return f"<ServerConnection {self.peer} {_STATES[self._state]}>"
+        return f"<ServerConnection {self.peer} {STATES[self._state]}>"

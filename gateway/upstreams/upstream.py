@@ -12,7 +12,7 @@ from gateway.decide.resilience.budget import RetryBudget
 from gateway.decide.resilience.concurrency import Fixed
 from gateway.observe.histogram import Histogram
 from gateway.observe.registry import Registry
-from gateway.transport.client import HeadMemo
+from gateway.transport.answer_heads import HeadMemo
 from gateway.transport.connections import Connections
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer

@@ -8,7 +8,9 @@ import pytest
 from gateway.config.settings import GatewaySettings, LimitSettings
 from gateway.decide.route.match import parse_match
 from gateway.pipeline.settings import BufferSettings, ForwardSettings, RespondSettings, RouteSettings
-from gateway.transport.server import DISCARD_LIMIT, LINGER_S, READ_AHEAD, REQUESTS_PER_CALLBACK
+from gateway.transport.answering import DISCARD_LIMIT
+from gateway.transport.ending import LINGER_S
+from gateway.transport.server import READ_AHEAD, REQUESTS_PER_CALLBACK
 from gateway.transport.settings import ClientSettings
 from tests.support.corpus import request
 from tests.support.h11_upstream import H11Upstream
