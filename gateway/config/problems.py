@@ -76,11 +76,16 @@ class ConfigError(Exception):
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__(self.render())
 
-    def render(self) -> str:
-        """Every problem with its line, for standard error; of very many the first."""
-        shown = [problem.render() for problem in self.problems[:MAX_SHOWN]]
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every problem with its line; of very many the first."""
+        shown = tuple(problem.render() for problem in self.problems[:MAX_SHOWN])
         more = len(self.problems) - len(shown)
-        return "\n".join([*shown, f"... and {more} more"] if more > 0 else shown)
+        return (*shown, f"... and {more} more") if more > 0 else shown
+
+    def render(self) -> str:
+        """The texts, for standard error."""
+        return "\n".join(self.texts)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

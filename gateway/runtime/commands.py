@@ -12,7 +12,7 @@ import click
 from gateway.config.settings import AdminSettings, GatewaySettings
 from gateway.core.address import Address, parse_address
 from gateway.observe.logs import setup
-from gateway.runtime.loading import CONFIG_WRONG, LoadFailed, Reading
+from gateway.runtime.loading import CONFIG_WRONG, LoadFailed, Reader
 from gateway.transport.settings import ListenSettings
 
 ANSWER_S = 10.0
@@ -42,26 +42,33 @@ ADDRESS = _AddressType()
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 def run(config: str, workers: int | None, listen: Address | None, admin: Address | None, log_level: str | None) -> None:
     """Serve what CONFIG says, until a signal: SIGTERM and SIGINT finish what is under way, twice stops at once."""
-    reading = Reading(config)
+    reader = Reader(config)
+    reader.begin()
     from gateway.runtime.supervisor import Supervisor  # meanwhile: this takes as long as reading
 
     try:
-        settings, warnings = reading.result()
+        settings, warnings = reader.read()
     except LoadFailed as failure:
         click.echo(failure, err=True)
         sys.exit(CONFIG_WRONG)
     except KeyboardInterrupt:
         sys.exit(1)
+    finally:
+        reader.rest()  # few gateways are reloaded soon after their start
 
     def read() -> tuple[GatewaySettings, tuple[str, ...]]:
-        again, said = Reading(config).result()
+        again, said = reader.read()
         return _overridden(again, workers, listen, admin, log_level), said
 
     settings = _overridden(settings, workers, listen, admin, log_level)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     setup(settings.log, "supervisor")
-    sys.exit(Supervisor(settings, read=read).run())
+    try:
+        code = Supervisor(settings, read=read).run()
+    finally:
+        reader.close()
+    sys.exit(code)
 
 
 def _overridden(

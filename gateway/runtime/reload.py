@@ -49,6 +49,8 @@ class Reloader:
         self._launcher = launcher
         self._on_used = on_used
         self._lock = asyncio.Lock()
+        self._next: asyncio.Task[Reloaded] | None = None
+        """Will read the file, and has not begun to."""
         self._number = 0
         self._waiting: set[Process] = set()
         self._answered = asyncio.Event()
@@ -64,8 +66,14 @@ class Reloader:
         return Reloads(dict(self._counts), self._successful, self._loaded_at)
 
     async def reload(self) -> Reloaded:
-        """What came of it; one after the other."""
+        """What came of it. Those that ask while one is under way share the one that follows it."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._one())
+        return await asyncio.shield(self._next)
+
+    async def _one(self) -> Reloaded:
         async with self._lock:
+            self._next = None  # who asks from now on may mean a file that changed after it was read
             outcome = await self._reload()
         self._successful = not outcome.errors
         self._counts["success" if self._successful else "failure"] += 1

@@ -24,7 +24,7 @@ from gateway.runtime.control import Message, Reopen, store_settings
 from gateway.runtime.launch import WORKER, Launcher
 from gateway.runtime.limits import raise_descriptor_limit
 from gateway.runtime.listeners import ListenError, OpenSocket, open_socket
-from gateway.runtime.loading import Reading
+from gateway.runtime.loading import Reader
 from gateway.runtime.prober import Checked, Gone, Prober
 from gateway.runtime.reload import Read, Reloader
 from gateway.runtime.target_book import TargetBook
@@ -47,7 +47,7 @@ class Supervisor:
         """read: reads the config again, for reloads; raises LoadFailed."""
         self._settings = settings
         self._loaded = settings
-        self._read = read or (lambda: Reading(settings.path).result())
+        self._read = read or Reader(settings.path).read
         self._hung_after_s = hung_after_s
         self._worker_module = worker_module
         self._started_at = time.time()

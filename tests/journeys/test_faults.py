@@ -62,7 +62,7 @@ def proxying(*urls: str, more: str = "", of_upstream: str = "") -> str:
 
 
 def resident(gateway: Gateway) -> float:
-    return gateway.metric("gateway_process_resident_memory_bytes", worker="0")
+    return gateway.metric("gateway_process_resident_memory_bytes", process="0")
 
 
 def back_to_level(gateway: Gateway, resident_before: float) -> None:

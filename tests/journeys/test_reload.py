@@ -7,8 +7,8 @@ import signal
 import threading
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from tests.support.gateway import Gateway
@@ -143,41 +143,41 @@ def test_an_upstream_that_did_not_change_keeps_its_connections(serve: Serve, ups
     assert (kept.connections, changed.connections) == (1, 5)
 
 
-def test_reloads_under_load_fail_no_request(serve: Serve, upstream: Callable[..., Upstream]) -> None:
-    target = upstream()
-
-    def config(number: int) -> str:
-        upstreams = f'u: {{targets: ["{target.url}"], connections: {{idle: {number + 1}}}}}, kept: "{target.url}"'
-        last = f"{{name: r{number}, match: /r, respond: {{status: 200, body: x}}}}"
-        routes = f"{{name: a, match: /a, to: u}}, {{name: k, match: /k, to: kept}}, {last}"
-        return f"workers: 2\nupstreams: {{{upstreams}}}\nroutes: [{routes}]\n"
-
-    gateway = serve(config(0))
-    stop, answers = threading.Event(), Counter[int]()
-    clients = [threading.Thread(target=drive, args=(gateway.port, stop, answers)) for _ in range(4)]
-    for each in clients:
-        each.start()
-    results = []
-    for number in range(8):
-        write(gateway, config(number))
-        results.append(reload(gateway)[0])
-    stop.set()
-    for each in clients:
-        each.join(10)
-    assert results == [200] * 8
-    assert set(answers) == {200}
+SLOW = """
+import os, time
+open("begun", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+def answer(request):
+    return {}
+"""
 
 
-def drive(port: int, stop: threading.Event, answers: "Counter[int]") -> None:
-    """One client: every answer that is not there counts as status 0."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    while not stop.is_set():
-        for path in ("/a", "/k", "/r"):
-            try:
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                answer.read()
-                answers[answer.status] += 1
-            except (OSError, http.client.HTTPException):
-                answers[0] += 1
-                connection.close()
+def test_reloads_asked_for_while_one_runs_share_the_next(serve: Serve) -> None:
+    gateway = serve(saying("old"))
+    directory = gateway.config.parent
+    (directory / "slow.py").write_text(SLOW)
+    write(gateway, "routes: [{name: s, match: /s, handler: {run: 'slow.py:answer'}}]\n")
+    first = ask_for_reload(gateway)
+    until((directory / "begun").exists, 10, "the first reads")
+    write(gateway, saying("new"))
+    others = [ask_for_reload(gateway) for _ in range(10)]
+    gateway.status()  # answered behind what was asked before
+    (directory / "go").touch()
+    assert [said(each)["changed"]["routes"] for each in (first, *others)] == [
+        ["- route r", "+ route s"],
+        *[["- route s", "+ route r"]] * 10,
+    ]
+    assert get(gateway.port, "/r") == (200, b"new")
+    assert gateway.metric("gateway_config_reloads_total", result="success") == 2
+
+
+def ask_for_reload(gateway: Gateway) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(gateway.admin_url.removeprefix("http://"), timeout=30)
+    connection.request("POST", "/reload")
+    return connection
+
+
+def said(connection: http.client.HTTPConnection) -> dict[str, Any]:
+    with closing(connection):
+        return dict(json.loads(connection.getresponse().read()))

@@ -3,9 +3,9 @@
 import sys
 
 from gateway.observe.logs import setup
-from gateway.runtime.loading import Reading
+from gateway.runtime.loading import Reader
 from gateway.runtime.supervisor import Supervisor
 
-settings, _ = Reading(sys.argv[1]).result()
+settings, _ = Reader(sys.argv[1]).read()
 setup(settings.log, "supervisor")
 sys.exit(Supervisor(settings, hung_after_s=float(sys.argv[2])).run())
