@@ -82,8 +82,8 @@ class Reading:
         merge = max if family.merge == "max" else sum
         for labels, places in self._places[name].items():
             found = [cells[slot][first] for slot, first in places if slot in slots]
-            if found:
-                yield labels, merge(found)
+            if found and ((value := merge(found)) or family.zero):
+                yield labels, value
 
     def distributions(self, name: str) -> Iterator[tuple[Labels, Distribution]]:
         """Labels and values of every series of a histogram."""

@@ -28,6 +28,7 @@ _KEYS = {
     "limits.head": "limits",
     "answer.call": "handler",
     "class_weight": "queues.weight",
+    "redirect_https": "redirect",
 }
 """Places that the config spells in another way, beyond the unit at their end."""
 _ANSWERS = {
@@ -46,7 +47,6 @@ _READ = "read once at start; restart the gateway"
 _REFUSED = {
     "workers": "the number of processes is fixed at start; restart the gateway",
     "admin": f"the admin address is {_OPENED}",
-    "listeners": f"listeners are {_OPENED}",
     "executors": f"executors are {_MADE}",
     "log": _READ,
     "access_log": _READ,

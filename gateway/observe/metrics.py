@@ -21,6 +21,8 @@ class Family:
     help: str
     labels: tuple[str, ...] = ()
     merge: Literal["sum", "max"] = "sum"
+    zero: bool = True
+    """False where 0 says that there is none, so that the series is not shown."""
 
     @property
     def width(self) -> int:
@@ -84,6 +86,7 @@ _TABLE: tuple[Family, ...] = (
         "When the certificate expires, in Unix time.",
         ("listener", "name"),
         merge="max",
+        zero=False,
     ),
     # upstreams
     Family(

@@ -57,7 +57,7 @@ class Pipeline(Handler):
         """guarded_elsewhere: names (`*.` for any label) that only listeners with another `client_ca` serve."""
         self.snapshot = snapshot
         self.memo: Memo[tuple[str, str, str], tuple[str, Match[Route]]] = Memo(MEMO_SIZE)
-        self._guarded_elsewhere = guarded_elsewhere
+        self.guarded_elsewhere = guarded_elsewhere
         self._unmatched = unmatched
         self._log = log
         self._now = now
@@ -68,9 +68,10 @@ class Pipeline(Handler):
         self.overload: Overload | None = None
         """Who is asked ahead of each new request; None while all are taken."""
 
-    def use(self, snapshot: Snapshot) -> None:
-        """Answer by `snapshot` from the next request on."""
+    def use(self, snapshot: Snapshot, guarded_elsewhere: frozenset[str]) -> None:
+        """Answer by these from the next request on."""
         self.snapshot = snapshot
+        self.guarded_elsewhere = guarded_elsewhere
         self.memo = Memo(MEMO_SIZE)
 
     def handle(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool) -> None:
@@ -143,7 +144,7 @@ class Pipeline(Handler):
         special = head.method in ("OPTIONS", "TRACE")
         if (special or head.path == "*") and self._answer_hop(call):
             return None
-        if self._guarded_elsewhere and is_covered(head.host, self._guarded_elsewhere):
+        if self.guarded_elsewhere and is_covered(head.host, self.guarded_elsewhere):
             raise GatewayError("misdirected", f"{head.host} is served on another listener, with client certificates")
         path = normalise_path(head.path)
         found = snapshot.table.find(head.method, head.host, path, head.fields.get, head.query)

@@ -13,10 +13,9 @@ from gateway.decide.balance.registry import make_balancer
 from gateway.decide.resilience.overload import Overload
 from gateway.executors.registry import Executors
 from gateway.observe.registry import Registry
-from gateway.pipeline.handle import UNMATCHED, Pipeline
-from gateway.pipeline.route import RouteStats
 from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.apps import Apps
+from gateway.runtime.entrances import EntranceMaker, Entrances
 from gateway.runtime.executor_process import steps_of
 from gateway.runtime.generation import Generation, Parts
 from gateway.transport.deadlines import Deadlines
@@ -26,8 +25,7 @@ from gateway.transport.listener import Listener
 from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import Resolver
 from gateway.transport.server import ServerConnection
-from gateway.transport.settings import ListenSettings
-from gateway.transport.tls import client_tls, read_certificate
+from gateway.transport.tls import client_tls
 from gateway.upstreams.ejections import Ejections
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
@@ -39,33 +37,25 @@ class Gateway:
     """The data plane of one worker."""
 
     def __init__(
-        self,
-        *,
-        listeners: list[Listener],
-        pipelines: list[Pipeline],
-        generation: Generation,
-        parts: Parts,
-        deadlines: Deadlines,
-        buffered: Buffered,
+        self, *, entrances: Entrances, generation: Generation, parts: Parts, deadlines: Deadlines, buffered: Buffered
     ) -> None:
         self.upstreams = generation.upstreams
+        self.entrances = entrances
         self.executors = parts.executors
         self._parts = parts
         self._apps = parts.apps
         self._aggregates = parts.aggregates
         self.buffered = buffered
-        self._listeners = listeners
-        self._pipelines = pipelines
         self._deadlines = deadlines
         self._renewed_at = 0.0
 
     def listener(self, index: int) -> Listener:
         """The listener of `settings.listen[index]`."""
-        return self._listeners[index]
+        return self.entrances.open[index].listener
 
-    def connection(self, index: int, peer: str | None = None) -> ServerConnection:
-        """A protocol for a socket accepted on `settings.listen[index]`; `peer` where a PROXY header told it."""
-        return ServerConnection(self._listeners[index], peer)
+    def connection(self, index: int) -> ServerConnection:
+        """A protocol for a socket accepted on `settings.listen[index]`."""
+        return ServerConnection(self.listener(index))
 
     async def start(self) -> None:
         """Do what has to be done before the first request: start processes, resolve names, start applications.
@@ -90,14 +80,11 @@ class Gateway:
 
     def shed(self, overload: Overload | None) -> None:
         """Ask it ahead of each new request; None: take all."""
-        for pipeline in self._pipelines:
-            pipeline.overload = overload
+        for each in self.entrances:
+            each.pipeline.overload = overload
 
     def _renew(self) -> None:
-        for listener in self._listeners:
-            listener.memo.renew()
-        for pipeline in self._pipelines:
-            pipeline.memo.renew()
+        self.entrances.renew()
         for upstream in self.upstreams.values():
             upstream.memo.renew()
 
@@ -110,7 +97,7 @@ class Gateway:
 
     def next(self) -> Generation:
         """What may serve after the present one; it takes over the upstreams whose settings stay."""
-        return Generation(self._parts, self.upstreams)
+        return Generation(self._parts, self.upstreams, self.entrances.open)
 
     def use(self, generation: Generation) -> None:
         """Serve by it from the next request on; exchanges under way finish on what they began with."""
@@ -120,32 +107,28 @@ class Gateway:
             if each.name in generation.upstreams:
                 generation.upstreams[each.name].follow(each)
         self.upstreams = generation.upstreams
-        for pipeline in self._pipelines:
-            pipeline.use(generation.snapshot)
+        self.entrances.use(generation.entrances, generation.snapshot, generation.guarded)
         for upstream in left:
             upstream.retire()
 
     def begin_drain(self) -> None:
         """Idle client connections close now, the others with their next answer; WebSockets of applications, too."""
-        for listener in self._listeners:
-            listener.drain()
+        self.entrances.drain()
         self._apps.begin_drain()
 
     @property
     def in_flight(self) -> int:
         """Exchanges under way, open tunnels and streams included."""
-        return sum(pipeline.in_flight for pipeline in self._pipelines)
+        return self.entrances.in_flight
 
     @property
     def connections(self) -> int:
         """Open client connections."""
-        return sum(len(listener.connections) for listener in self._listeners)
+        return self.entrances.connections
 
     def close(self) -> None:
         """Cut what is still open."""
-        for listener in self._listeners:
-            for connection in list(listener.connections):
-                connection.abort("draining")
+        self.entrances.close()
         for upstream in self.upstreams.values():
             upstream.close()
         self._aggregates.close()
@@ -179,28 +162,17 @@ def assemble(
         apps=Apps(executors),
         aggregates=Aggregates(registry=registry, loop=loop, now=clock),
         via=_via(settings),
+        entrances=EntranceMaker(registry, loop, clock, deadlines, buffered, outbox, log),
         upstream=lambda each: _upstream(each, registry, dialer, resolver, deadlines, outbox),
     )
-    generation = Generation(parts, {})
+    generation = Generation(parts, {}, ())
     snapshot = generation.build(settings)
-    unmatched = RouteStats(UNMATCHED, registry)
-    listeners, pipelines = [], []
-    for each in settings.listen:
-        pipeline = Pipeline(
-            snapshot,
-            unmatched=unmatched,
-            log=log,
-            now=clock,
-            redirect_https=each.redirect_https,
-            guarded_elsewhere=_guarded_elsewhere(each, settings.listen),
-        )
-        pipelines.append(pipeline)
-        listeners.append(_listener(each, settings, pipeline, registry, deadlines, buffered, outbox, loop))
+    entrances = Entrances(loop, clock)
+    entrances.use(generation.entrances, snapshot, generation.guarded)
     gauge = registry.gauge("gateway_buffered_bytes")
     registry.on_flush(lambda: registry.cells.__setitem__(gauge, float(buffered.value)))
     return Gateway(
-        listeners=listeners,
-        pipelines=pipelines,
+        entrances=entrances,
         generation=generation,
         parts=parts,
         deadlines=deadlines,
@@ -209,23 +181,12 @@ def assemble(
 
 
 def _via(settings: GatewaySettings) -> str:
-    """Our entry in Via: the same for all workers of this gateway, another for every other gateway."""
-    own = f"{socket.gethostname()} {settings.path} {[str(each.address) for each in settings.listen]}"
+    """Our entry in Via: the same for all workers of this gateway, another for every other gateway.
+
+    Made of what no reload changes, so that workers that start later have it, too.
+    """
+    own = f"{socket.gethostname()} {settings.path} {settings.admin.address}"
     return f"1.1 floodgate-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
-
-
-def _guarded_elsewhere(listener: ListenSettings, all_listeners: tuple[ListenSettings, ...]) -> frozenset[str]:
-    """Names whose certificates stand on listeners that ask for client certificates of another CA than this one."""
-    own = listener.tls.client_ca if listener.tls else ""
-    names: set[str] = set()
-    for other in all_listeners:
-        if other.tls and other.tls.client_ca and other.tls.client_ca != own:
-            for each in other.tls.certificates:
-                names.update(read_certificate(each.cert).names)
-    if listener.tls:
-        for each in listener.tls.certificates:
-            names.difference_update(read_certificate(each.cert).names)
-    return frozenset(names)
 
 
 def _upstream(
@@ -250,38 +211,3 @@ def _upstream(
     if settings.outlier is not None:
         Ejections(upstream, settings.outlier, registry, deadlines)
     return upstream
-
-
-def _listener(
-    settings: ListenSettings,
-    gateway: GatewaySettings,
-    pipeline: Pipeline,
-    registry: Registry,
-    deadlines: Deadlines,
-    buffered: Buffered,
-    outbox: Outbox,
-    loop: asyncio.AbstractEventLoop,
-) -> Listener:
-    cells = registry.cells
-    total = registry.counter("gateway_connections_total", listener=settings.name)
-    open_now = registry.gauge("gateway_connections_open", listener=settings.name)
-
-    def opened() -> None:
-        cells[total] += 1.0
-        cells[open_now] += 1.0
-
-    def closed() -> None:
-        cells[open_now] -= 1.0
-
-    return Listener(
-        name=settings.name,
-        scheme="https" if settings.tls else "http",
-        settings=gateway.client,
-        deadlines=deadlines,
-        handler=pipeline,
-        buffered=buffered,
-        outbox=outbox,
-        call_soon=loop.call_soon,
-        on_open=opened,
-        on_close=closed,
-    )

@@ -12,6 +12,8 @@ from typing import Self
 from gateway.config.settings import GatewaySettings
 
 MESSAGE_BYTES = 64 * 1024
+MAX_DESCRIPTORS = 253
+"""That one message may carry (unix(7), SCM_RIGHTS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,18 @@ class MarkTargets:
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Build the config that the descriptor `settings` holds, aside; the descriptor travels with the message."""
+    """Build the config that the descriptor `settings` holds, aside. `sockets`: in the order of its `listen`.
+
+    The descriptors travel with the message; -1 and none where the receiver had too many open to take them.
+    """
 
     number: int
     settings: int = -1
+    sockets: tuple[int, ...] = ()
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.settings, *self.sockets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +135,12 @@ class Control:
     def setblocking(self, blocking: bool) -> None:
         self._sock.setblocking(blocking)
 
-    def send(self, message: Message, descriptor: int = -1) -> bool:
-        """False if the other side is gone (or has not read for a very long time). `descriptor` is that of a Prepare."""
+    def send(self, message: Message) -> bool:
+        """False if the other side is gone (or has not read for a very long time)."""
         try:
-            socket.send_fds(self._sock, [pickle.dumps(message)], [descriptor] if descriptor >= 0 else [])
+            socket.send_fds(
+                self._sock, [pickle.dumps(message)], message.descriptors if isinstance(message, Prepare) else ()
+            )
         except OSError:
             return False
         return True
@@ -136,18 +148,27 @@ class Control:
     def receive(self) -> Message | None:
         """The next message; None at the end. Raises BlockingIOError when there is none yet."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _, _ = socket.recv_fds(
+                self._sock, MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
         except ConnectionError:
             return None
         if not data:
             return None
         message: Message = pickle.loads(data)
-        if descriptors and isinstance(message, Prepare):
-            return replace(message, settings=descriptors[0])
-        return message
+        return _received(message, descriptors) if isinstance(message, Prepare) else message
 
     def close(self) -> None:
         self._sock.close()
+
+
+def _received(message: Prepare, descriptors: list[int]) -> Prepare:
+    """With the numbers that its descriptors have here."""
+    if len(descriptors) == len(message.descriptors):
+        return replace(message, settings=descriptors[0], sockets=tuple(descriptors[1:]))
+    for each in descriptors:
+        os.close(each)
+    return Prepare(message.number)
 
 
 def store_settings(settings: GatewaySettings) -> int:

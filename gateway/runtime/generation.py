@@ -1,11 +1,12 @@
-"""What one config makes of its routes and upstreams, built aside while another one serves."""
+"""What one config makes of its routes, upstreams and listeners, built aside while another one serves."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from gateway.config.settings import GatewaySettings
+from gateway.core.address import Address
 from gateway.core.clock import Clock
 from gateway.decide.route.table import RouteTable
 from gateway.executors.registry import Executors
@@ -17,6 +18,7 @@ from gateway.pipeline.settings import RouteSettings
 from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.answers import Answers
 from gateway.runtime.apps import Apps
+from gateway.runtime.entrances import Entrance, EntranceMaker, guarded_elsewhere
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
 
@@ -32,6 +34,7 @@ class Parts:
     apps: Apps
     aggregates: Aggregates
     via: str
+    entrances: EntranceMaker
     upstream: Callable[[UpstreamSettings], Upstream]
     """Makes one."""
 
@@ -39,12 +42,17 @@ class Parts:
 class Generation:
     """Make it on the loop; `build` on any thread; then `start` on the loop; then it serves, or `discard`.
 
-    Upstreams of `before` whose settings are the same are taken over with all their state.
+    Upstreams of `before` and entrances of `doors` whose settings are the same are taken over with all their state.
     """
 
-    def __init__(self, parts: Parts, before: Mapping[str, Upstream]) -> None:
+    def __init__(self, parts: Parts, before: Mapping[str, Upstream], doors: Sequence[Entrance]) -> None:
         self._parts = parts
         self._before = before
+        self._doors = {each.settings: each for each in doors}
+        self.entrances: list[Entrance] = []
+        """In the order of `listen`."""
+        self.guarded: dict[Address, frozenset[str]] = {}
+        """By address of a listener, the names that only others serve."""
         self.upstreams: dict[str, Upstream] = {}
         self.fresh: list[Upstream] = []
         """Those of `upstreams` that were not there before."""
@@ -67,12 +75,16 @@ class Generation:
         for each in settings.upstreams:
             self.upstreams[each.name] = self._upstream(each)
         routes = [(each.match, self._route(each, settings)) for each in settings.routes]
-        self.snapshot = Snapshot(
+        snapshot = self.snapshot = Snapshot(
             table=RouteTable(routes),
             trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
             via=self._parts.via,
         )
-        return self.snapshot
+        for listen in settings.listen:
+            found = self._doors.get(listen)
+            self.entrances.append(found or self._parts.entrances.make(listen, settings, snapshot))
+            self.guarded[listen.address] = guarded_elsewhere(listen, settings.listen)
+        return snapshot
 
     async def start(self) -> None:
         """Resolve the names of new upstreams."""

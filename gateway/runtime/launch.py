@@ -60,9 +60,10 @@ class Launcher:
         self._sockets = tuple(sockets)
         self._module = module
 
-    def use(self, settings: int) -> int:
-        """Workers started from now on get the settings in this descriptor; returns the one of before."""
+    def use(self, settings: int, sockets: Sequence[int]) -> int:
+        """Workers started from now on get these descriptors; returns that of the settings of before."""
         before, self._settings = self._settings, settings
+        self._sockets = tuple(sockets)
         return before
 
     def __call__(self, slot: int) -> Process:

@@ -4,7 +4,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +22,36 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """A listening socket. `address` is the real one: port 0 became a number."""
+    """A bound socket. `address` is the real one: port 0 became a number."""
 
     address: Address
     sock: socket.socket
     inode: int = 0
     """Of the file of a unix socket that we made."""
 
-    def close(self, *, unlink: bool = False) -> None:
-        """Close this process's copy; `unlink` also removes a unix socket's file, if it is still ours."""
+    def listen(self, backlog: int, beside: Sequence[socket.socket] = ()) -> None:
+        """Let clients connect; on a socket that listens, change the backlog. `beside`: as with `bind_socket`.
+
+        Raises ListenError.
+        """
+        if self.address.fd >= 0:
+            return
+        try:
+            with _shared((*beside, self.sock) if beside else ()):
+                self.sock.listen(backlog)
+        except OSError as error:
+            raise ListenError(_explain(self.address, error)) from None
+
+    def close(self, *, for_good: bool = False) -> None:
+        """Close this process's copy; `for_good` also what would make clients wait for nobody: a unix socket's file, if
+        it is still ours, and the descriptor that the gateway was started with."""
         self.sock.close()
-        if unlink and self.inode:
+        if not for_good:
+            return
+        if self.address.fd >= 0:
+            with suppress(OSError):
+                os.close(self.address.fd)
+        if self.inode:
             path = Path(self.address.path)
             if path.exists() and path.stat().st_ino == self.inode:
                 path.unlink()
@@ -39,17 +59,31 @@ class OpenSocket:
 
 def open_socket(address: Address, backlog: int = 128) -> OpenSocket:
     """A listening socket on `address`, close-on-exec. Raises ListenError."""
+    opened = bind_socket(address)
+    try:
+        opened.listen(backlog)
+    except ListenError:
+        opened.close(for_good=True)
+        raise
+    return opened
+
+
+def bind_socket(address: Address, beside: Sequence[socket.socket] = ()) -> OpenSocket:
+    """A socket on `address` that does not listen yet (but for an inherited one). Raises ListenError.
+
+    `beside`: sockets of ours that are about to go, and that the address may collide with.
+    """
     try:
         if address.fd >= 0:
             return _inherited(address)
         if address.path:
-            return _unix(address, backlog)
-        return _tcp(address, backlog)
+            return _unix(address)
+        return _tcp(address, beside)
     except OSError as error:
         raise ListenError(_explain(address, error)) from None
 
 
-def _tcp(address: Address, backlog: int) -> OpenSocket:
+def _tcp(address: Address, beside: Sequence[socket.socket]) -> OpenSocket:
     try:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
@@ -64,8 +98,8 @@ def _tcp(address: Address, backlog: int) -> OpenSocket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(where)
-        sock.listen(backlog)
+        with _shared((*beside, sock) if beside else ()):
+            sock.bind(where)
     except OSError:
         sock.close()
         raise
@@ -73,13 +107,24 @@ def _tcp(address: Address, backlog: int) -> OpenSocket:
     return OpenSocket(Address(host=host, port=port), sock)
 
 
-def _unix(address: Address, backlog: int) -> OpenSocket:
+@contextmanager
+def _shared(sockets: Sequence[socket.socket]) -> Iterator[None]:
+    """Meanwhile, these may stand beside each other: 127.0.0.1 and 0.0.0.0, the one that comes and the one that goes."""
+    for sock in sockets:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        yield
+    finally:
+        for sock in sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+
+def _unix(address: Address) -> OpenSocket:
     _remove_stale(address.path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(address.path)
         os.chmod(address.path, UNIX_MODE)
-        sock.listen(backlog)
     except OSError:
         sock.close()
         raise

@@ -18,6 +18,7 @@ from gateway.config.settings import GatewaySettings
 from gateway.runtime.control import Forget, Message, Prepare, Prepared, Refused, Use, Used, store_settings
 from gateway.runtime.launch import Launcher, Process
 from gateway.runtime.loading import LoadFailed
+from gateway.runtime.sockets import Change, ListenErrors, Sockets
 from gateway.runtime.workers import Workers
 
 ANSWER_S = 60.0
@@ -38,6 +39,7 @@ class Reloader:
         running: GatewaySettings,
         workers: Workers,
         launcher: Launcher,
+        sockets: Sockets,
         on_used: Callable[[GatewaySettings], None],
     ) -> None:
         """read: the config from its file, raises LoadFailed; loaded: what it gave at the start; running: the same with
@@ -47,6 +49,7 @@ class Reloader:
         self._running = running
         self._workers = workers
         self._launcher = launcher
+        self._sockets = sockets
         self._on_used = on_used
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[Reloaded] | None = None
@@ -94,35 +97,52 @@ class Reloader:
         found = await asyncio.to_thread(changes, self._loaded, loaded)
         if found.refused:
             return Reloaded(errors=found.refused)
-        running = replace(loaded, listen=self._running.listen, admin=self._running.admin)
-        errors = await self._apply(running)
+        try:
+            change = await asyncio.to_thread(self._sockets.change, loaded.listen)
+        except ListenErrors as failure:
+            return Reloaded(errors=failure.errors)
+        running = replace(loaded, listen=change.listen, admin=self._running.admin)
+        errors = await self._apply(running, change)
         if errors:
+            change.forget()
             return Reloaded(errors=errors)
         self._loaded, self._running = loaded, running
         self._on_used(running)
         return Reloaded(changed={kind: texts for kind, texts in found.document().items() if texts}, warnings=warnings)
 
-    async def _apply(self, settings: GatewaySettings) -> tuple[str, ...]:
+    async def _apply(self, settings: GatewaySettings, change: Change) -> tuple[str, ...]:
         """Errors, if it is not used."""
         fd = await asyncio.to_thread(store_settings, settings)
         self._number += 1
-        prepare = Prepare(self._number)
+        prepare = Prepare(self._number, fd, change.descriptors)
         told = self._workers.processes
         for process in told:
-            process.control.send(prepare, fd)
-        if not await self._answers({process for process in told if process.ready}):
+            process.control.send(prepare)
+        errors = await self._prepared({process for process in told if process.ready}, change)
+        if errors:
             for process in told:
                 process.control.send(Forget(self._number))
             os.close(fd)
-            return tuple(dict.fromkeys(self._refusals)) or (f"the workers did not build it within {ANSWER_S:g} s",)
-        old = self._launcher.use(fd)
-        os.close(old)
+            return errors
+        os.close(self._launcher.use(fd, change.descriptors))
         processes = self._workers.processes
         for process in processes:
             if process not in told:  # started meanwhile, with the old config
-                process.control.send(prepare, fd)
+                process.control.send(prepare)
+        self._sockets.use(change)  # ahead of the workers: the last to close a socket takes what it has queued
+        for process in processes:
             process.control.send(Use(self._number))
         await self._answers({process for process in processes if process.ready and process in told})
+        return ()
+
+    async def _prepared(self, of: set[Process], change: Change) -> tuple[str, ...]:
+        """Nothing when all are ready to use it, and clients can connect to what is new."""
+        if not await self._answers(of):
+            return tuple(dict.fromkeys(self._refusals)) or (f"the workers did not build it within {ANSWER_S:g} s",)
+        try:
+            change.listen_now()
+        except ListenErrors as failure:
+            return failure.errors
         return ()
 
     async def _answers(self, of: set[Process]) -> bool:

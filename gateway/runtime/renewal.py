@@ -10,15 +10,18 @@ from gateway.config.settings import GatewaySettings
 from gateway.pipeline.python import CodeError
 from gateway.runtime.assemble import Gateway
 from gateway.runtime.control import Control, Forget, Prepare, Prepared, Refused, Use, Used, fetch_settings
+from gateway.runtime.doors import close_all
 from gateway.runtime.generation import Generation
 
 _log = logging.getLogger(__name__)
 
 
 class Renewal:
-    """Belongs to the loop thread. `on_used` is told the settings that hold from then on."""
+    """Belongs to the loop thread. `on_used` is told the settings that hold from then on, and their sockets."""
 
-    def __init__(self, gateway: Gateway, control: Control, on_used: Callable[[GatewaySettings], None]) -> None:
+    def __init__(
+        self, gateway: Gateway, control: Control, on_used: Callable[[GatewaySettings, tuple[int, ...]], None]
+    ) -> None:
         self._gateway = gateway
         self._control = control
         self._on_used = on_used
@@ -26,11 +29,14 @@ class Renewal:
         self._wanted = 0
         self._task: asyncio.Task[None] | None = None
         self._ready: tuple[Generation, GatewaySettings] | None = None
+        self._sockets: tuple[int, ...] = ()
+        """Of what is being built or ready."""
 
     def prepare(self, message: Prepare) -> None:
         """Build what the message brings; answers Prepared or Refused."""
         self._drop()
         self._number = message.number
+        self._sockets = message.sockets
         self._task = asyncio.get_running_loop().create_task(self._prepare(message))
 
     def use(self, message: Use) -> None:
@@ -50,6 +56,11 @@ class Renewal:
         if self._ready is not None:
             self._ready[0].discard()
             self._ready = None
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        sockets, self._sockets = self._sockets, ()
+        close_all(sockets)
 
     async def _prepare(self, message: Prepare) -> None:
         generation = self._gateway.next()
@@ -82,18 +93,22 @@ class Renewal:
 
     def _refuse(self, generation: Generation, number: int, why: str) -> None:
         generation.discard()
+        self._close_sockets()
         self._control.send(Refused(number, why))
 
     def _use(self) -> None:
         if self._ready is None or self._wanted != self._number:
             return
         (generation, settings), self._ready = self._ready, None
+        sockets, self._sockets = self._sockets, ()
         self._gateway.use(generation)
-        self._on_used(settings)
+        self._on_used(settings, sockets)
         self._control.send(Used(self._number))
 
 
 def _built(generation: Generation, fd: int) -> GatewaySettings:
+    if fd < 0:
+        raise OSError("no descriptor is left for the new config: raise the limit of open files")
     try:
         settings = fetch_settings(fd)
     finally:

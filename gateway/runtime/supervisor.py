@@ -27,8 +27,10 @@ from gateway.runtime.listeners import ListenError, OpenSocket, open_socket
 from gateway.runtime.loading import Reader
 from gateway.runtime.prober import Checked, Gone, Prober
 from gateway.runtime.reload import Read, Reloader
+from gateway.runtime.sockets import Sockets
 from gateway.runtime.target_book import TargetBook
 from gateway.runtime.workers import RollError, StartError, Workers
+from gateway.transport.settings import ListenSettings
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ class Supervisor:
         self._loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
-        self._sockets: list[OpenSocket] = []
+        self._sockets = Sockets()
+        self._admin: OpenSocket | None = None
         self._slots: list[Slot] = []
         self._workers: Workers | None = None
         self._book = TargetBook(self._tell_workers)
@@ -129,7 +132,8 @@ class Supervisor:
         return await self._reloader.reload()
 
     def _on_used(self, settings: GatewaySettings) -> None:
-        self._settings = settings
+        before, self._settings = self._settings, settings
+        _tell_listeners(before.listen, settings.listen)
         self._book.keep(settings.upstreams)
         self._prober.check(settings.upstreams)
 
@@ -141,8 +145,9 @@ class Supervisor:
             _log.error("%s", error)
             return 1
         finally:
-            for each in self._sockets:
-                each.close(unlink=True)
+            self._sockets.close()
+            if self._admin is not None:
+                self._admin.close(for_good=True)
             self._loop.close()
 
     async def _run(self) -> int:
@@ -171,33 +176,27 @@ class Supervisor:
         await workers.start()
         self._greet(admin, limit)
         self._prober.check(self._settings.upstreams)
-        await self._serve_until_ended(workers, admin)
+        await self._serve_until_ended(workers)
 
-    async def _serve_until_ended(self, workers: Workers, admin: OpenSocket) -> None:
+    async def _serve_until_ended(self, workers: Workers) -> None:
         await self._stop.wait()
         shutdown = self._settings.shutdown
         if shutdown.wait_s:
             _log.info("stopping: /readyz says 503, connections are still taken for %g s", shutdown.wait_s)
             await asyncio.sleep(shutdown.wait_s)
         _log.info("draining: requests under way have %g s", shutdown.drain_s)
-        for each in self._sockets:
-            if each is not admin:
-                each.close(unlink=True)
-        self._sockets = [admin]  # another gateway may have made a file of the same name by the end
+        self._sockets.close()
         await workers.drain(shutdown.drain_s)
 
     def _open(self) -> OpenSocket:
         """Open every listener and the admin address; settings get the addresses that the system picked."""
-        listen = []
-        for each in self._settings.listen:
-            opened = open_socket(each.address, each.backlog)
-            self._sockets.append(opened)
-            listen.append(each if each.address.fd >= 0 else replace(each, address=opened.address))
-        admin = open_socket(self._settings.admin.address)
-        self._sockets.append(admin)
+        change = self._sockets.change(self._settings.listen)
+        self._sockets.use(change)
+        change.listen_now()
+        admin = self._admin = open_socket(self._settings.admin.address)
         self._settings = replace(
             self._settings,
-            listen=tuple(listen),
+            listen=change.listen,
             admin=replace(self._settings.admin, address=admin.address),
         )
         return admin
@@ -210,14 +209,16 @@ class Supervisor:
             slots=count + 1,
             settings=store_settings(self._settings),
             memory=memory.fd,
-            sockets=[each.sock.fileno() for each in self._sockets[:-1]],
+            sockets=self._sockets.descriptors,
             module=self._worker_module,
         )
         *slots, spare = memory.slots
         workers = Workers(
             self._loop, slots, launcher, spare=spare, hung_after_s=self._hung_after_s, news=self._book.news
         )
-        self._reloader = Reloader(self._read, self._loaded, self._settings, workers, launcher, self._on_used)
+        self._reloader = Reloader(
+            self._read, self._loaded, self._settings, workers, launcher, self._sockets, self._on_used
+        )
         return workers
 
     def _on_signals(self) -> None:
@@ -268,9 +269,7 @@ class Supervisor:
             _log.info("all workers were replaced")
 
     def _greet(self, admin: OpenSocket, limit: int) -> None:
-        for each in self._settings.listen:
-            scheme = "" if each.address.path or each.address.fd >= 0 else "https://" if each.tls else "http://"
-            _log.info("listening on %s%s", scheme, each.address)
+        _tell_listeners((), self._settings.listen)
         _log.info("admin on %s%s", "" if admin.address.path else "http://", admin.address)
         wanted = self._settings.limits.connections
         _log.info("%d worker(s), pid %d; at most %d open files a worker", self._settings.workers, os.getpid(), limit)
@@ -280,3 +279,19 @@ class Supervisor:
                 wanted,
                 limit,
             )
+
+
+def _tell_listeners(before: Sequence[ListenSettings], after: Sequence[ListenSettings]) -> None:
+    old, new = [_url(each) for each in before], [_url(each) for each in after]
+    for each in old:
+        if each not in new:
+            _log.info("closed the listener %s", each)
+    for each in new:
+        if each not in old:
+            _log.info("listening on %s", each)
+
+
+def _url(listener: ListenSettings) -> str:
+    address = listener.address
+    scheme = "" if address.path or address.fd >= 0 else "https://" if listener.tls else "http://"
+    return f"{scheme}{address}"

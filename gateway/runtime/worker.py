@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from types import FrameType
 
 import uvloop
@@ -49,16 +48,12 @@ from gateway.runtime.control import (
     Use,
     fetch_settings,
 )
+from gateway.runtime.doors import Doors
 from gateway.runtime.drain import drain
-from gateway.runtime.limits import highest_client_descriptor
 from gateway.runtime.memory_use import MemoryUse
 from gateway.runtime.overload_watch import OverloadWatch
-from gateway.runtime.refusal import refusal
 from gateway.runtime.renewal import Renewal
 from gateway.runtime.report import report
-from gateway.transport.accept import Acceptor
-from gateway.transport.settings import CertificateSettings, ListenSettings
-from gateway.transport.tls import read_certificate, server_tls
 
 TICK_S = 0.05
 FLUSH_TICKS = 10
@@ -96,8 +91,9 @@ class Worker:
             others_buffered=self._others_buffered,
         )
         self._renewal = Renewal(self._gateway, control, self._on_renewed)
-        self._sockets = [socket.socket(fileno=fd) for fd in start.sockets]
-        self._acceptors: list[Acceptor] = []
+        admission = Admission(self._slots, self._slot.index, settings.limits.connections, self._count)
+        self._doors = Doors(loop, self._registry, admission, settings.client.header_timeout_s)
+        self._doors.use(self._gateway.entrances.open, start.sockets)
         self._ticks = 0
         self._due = monotonic()
         self._lag = LagMeter(self._registry, start.slot)
@@ -108,16 +104,12 @@ class Worker:
     async def start(self) -> None:
         """Begin to serve. Raises what makes that impossible."""
         await self._gateway.start()
-        admission = Admission(self._slots, self._slot.index, self._settings.limits.connections, self._count)
-        for index, settings in enumerate(self._settings.listen):
-            self._acceptors.append(self._acceptor(index, settings, admission))
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._control.setblocking(False)
         self._on_control()  # what is known of targets, ahead of the first request
-        for acceptor in self._acceptors:
-            acceptor.start()
+        self._doors.open()
         self._slot.state = WorkerState.SERVING
         self._due = monotonic()
         self._tick()
@@ -160,37 +152,9 @@ class Worker:
     def _others_buffered(self) -> int:
         return sum(slot.buffered for slot in self._slots if slot is not self._slot)
 
-    def _acceptor(self, index: int, settings: ListenSettings, admission: Admission) -> Acceptor:
-        if settings.tls:
-            self._tell_expiry(settings.name, settings.tls.certificates)
-        return Acceptor(
-            self._loop,
-            self._sockets[index],
-            partial(self._gateway.connection, index),
-            admission=admission,
-            events=_Counted(self._registry, settings.name),
-            tls=server_tls(settings.tls) if settings.tls else None,
-            handshake_s=self._settings.client.header_timeout_s,
-            proxy_protocol=settings.proxy_protocol,
-            refusal=refusal,
-            highest_fd=highest_client_descriptor(),
-        )
-
-    def _tell_expiry(self, listener: str, certificates: tuple[CertificateSettings, ...]) -> None:
-        for each in certificates:
-            certificate = read_certificate(each.cert)
-            name = certificate.names[0] if certificate.names else each.cert
-            cell = self._registry.gauge(
-                "gateway_tls_certificate_not_after_timestamp_seconds", listener=listener, name=name
-            )
-            self._registry.cells[cell] = certificate.not_after
-
     def _count(self) -> int:
         """Client connections, those included that no protocol knows yet."""
-        count = self._gateway.connections
-        for acceptor in self._acceptors:
-            count += acceptor.handshaking
-        return count
+        return self._gateway.connections + self._doors.handshaking
 
     def _tick(self) -> None:
         now = monotonic()
@@ -243,8 +207,9 @@ class Worker:
             self._renewal.forget(message)
         return message is not None
 
-    def _on_renewed(self, settings: GatewaySettings) -> None:
+    def _on_renewed(self, settings: GatewaySettings, sockets: tuple[int, ...]) -> None:
         self._settings = settings
+        self._doors.use(self._gateway.entrances.open, sockets)
 
     def reopen(self) -> None:
         """Open the access log anew, after a rotation."""
@@ -257,9 +222,7 @@ class Worker:
 
     async def _drain_and_end(self, seconds: float) -> None:
         self._slot.state = WorkerState.DRAINING
-        for acceptor, sock in zip(self._acceptors, self._sockets, strict=True):
-            acceptor.stop()
-            sock.close()
+        self._doors.shut()
         await asyncio.sleep(0)  # what was just accepted becomes connections
         left = await drain(self._gateway, seconds)
         if left:
@@ -272,8 +235,7 @@ class Worker:
         if self._guard is not None:
             self._guard.close()
         self._gateway.close()
-        for acceptor in self._acceptors:
-            acceptor.close()
+        self._doors.close()
         self._loop.run_until_complete(asyncio.sleep(0))
         self._slot.connections = self._count()
         if self._access_log is not None:
@@ -281,27 +243,7 @@ class Worker:
         self._registry.flush(monotonic())
 
     def __repr__(self) -> str:
-        return f"<Worker {self._slot} {self._acceptors}>"
-
-
-class _Counted:
-    """Counts what happens on one listener before there is a protocol."""
-
-    def __init__(self, registry: Registry, listener: str) -> None:
-        self._registry = registry
-        self._listener = listener
-
-    def accept_paused(self) -> None:
-        self._add("gateway_accept_paused_total")
-
-    def rejected(self, reason: str) -> None:
-        self._add("gateway_connections_rejected_total", reason=reason)
-
-    def handshake_failed(self, reason: str) -> None:
-        self._add("gateway_tls_handshake_errors_total", reason=reason)
-
-    def _add(self, name: str, **labels: str) -> None:
-        self._registry.cells[self._registry.counter(name, listener=self._listener, **labels)] += 1.0
+        return f"<Worker {self._slot} {self._doors}>"
 
 
 def run(control: Control) -> int:

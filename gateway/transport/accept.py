@@ -108,7 +108,7 @@ class Acceptor:
         self._tls = tls
         self._handshake_s = handshake_s
         self._proxy_protocol = proxy_protocol
-        self._refusal = None if tls else refusal
+        self._refusal = refusal
         self._highest_fd = highest_fd
         self._timer: asyncio.TimerHandle | None = None
         self._held = False
@@ -119,6 +119,14 @@ class Acceptor:
     def handshaking(self) -> int:
         """Connections under TLS handshake or waiting for their PROXY header: no protocol knows them yet."""
         return len(self._pending)
+
+    def serve(
+        self, make_protocol: Callable[..., asyncio.Protocol], *, tls: ssl.SSLContext | None, proxy_protocol: bool
+    ) -> None:
+        """Treat connections so from the next one on."""
+        self._make_protocol = make_protocol
+        self._tls = tls
+        self._proxy_protocol = proxy_protocol
 
     def start(self) -> None:
         self._listen()
@@ -268,7 +276,7 @@ class Acceptor:
         with socket.socket(self._family, socket.SOCK_STREAM, fileno=fd) as sock:
             sock.setblocking(False)
             try:
-                if self._refusal:
+                if self._refusal and self._tls is None:
                     sock.send(self._refusal())
                     sock.shutdown(socket.SHUT_WR)
                     sock.recv(65536)  # unread bytes would turn the close into a reset

@@ -84,7 +84,7 @@ def test_a_unix_socket_is_open_to_all_and_removed_at_the_end(tmp_path: Path) -> 
         client.connect(str(path))
     with pytest.raises(ListenError, match="is already in use"):
         open_socket(opened.address)
-    opened.close(unlink=True)
+    opened.close(for_good=True)
     assert not path.exists()
 
 
@@ -93,9 +93,9 @@ def test_the_file_of_a_dead_gateway_is_replaced_and_of_a_successor_kept(tmp_path
     dead = open_socket(parse_address(f"unix:{path}"))
     dead.close()
     successor = open_socket(dead.address)
-    OpenSocket(dead.address, dead.sock, successor.inode + 1).close(unlink=True)
+    OpenSocket(dead.address, dead.sock, successor.inode + 1).close(for_good=True)
     assert path.exists()
-    successor.close(unlink=True)
+    successor.close(for_good=True)
 
 
 def test_another_file_is_not_removed(tmp_path: Path) -> None:
