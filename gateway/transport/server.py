@@ -83,9 +83,6 @@ class ServerConnection(AnsweringConnection):
             self.tls = f"{ssl_object.version()} {cipher[0] if cipher else ''}".strip()
         listener.connections.add(self)
         listener.on_open()
-        if listener.draining:
-            self._close()
-            return
         self._set_deadline(listener.deadlines.clock() + listener.settings.header_timeout_s)
 
     def data_received(self, data: bytes) -> None:

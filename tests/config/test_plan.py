@@ -44,19 +44,16 @@ def test_a_file_written_in_another_way_changes_nothing(loaded: Callable[..., Loa
     ("kind", "old", "new", "texts"),
     [
         (
-            "refused",
+            "listeners",
             "127.0.0.1:8080",
             "127.0.0.1:81",
-            [
-                "- listener 127.0.0.1:8080, + listener 127.0.0.1:81: "
-                "listeners are opened once at start; restart the gateway"
-            ],
+            ["- listener 127.0.0.1:8080", "+ listener 127.0.0.1:81"],
         ),
         (
-            "refused",
+            "listeners",
             "127.0.0.1:8080",
             "{address: 127.0.0.1:8080, proxy_protocol: true}",
-            ["listener 127.0.0.1:8080: proxy_protocol: listeners are opened once at start; restart the gateway"],
+            ["~ listener 127.0.0.1:8080: proxy_protocol"],
         ),
         ("routes", "name: status,", "name: state,", ["- route status", "+ route state"]),
         ("routes", "to: orders}", "to: orders, timeout: 5s}", ["~ route orders: timeout"]),

@@ -92,7 +92,7 @@ def test_what_is_under_way_on_a_listener_that_goes_is_finished(serve: Serve, ups
     assert hold.arrived.wait(10)
     change(gateway, ONE + routes)
     assert refused(second)
-    assert gateway.metric("gateway_http_requests_in_flight", route="r") == 1
+    until(lambda: gateway.metric("gateway_http_requests_in_flight", route="r") == 1)
     hold.release.set()
     client.join(10)
     assert found == [(200, b"data: 1\n\ndata: 2\n\n")]
