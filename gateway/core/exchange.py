@@ -69,7 +69,7 @@ class Exchange(UpstreamFacts):
     )
 
     def __init__(self, method: str, path: str, query: str | None, protocol: str, started_at: float) -> None:
-        super().__init__(started_at)
+        UpstreamFacts.__init__(self, started_at)  # one for each request: super() would take 0.1 us more
         self.method = method
         self.path = path
         """As it arrived, without the query."""

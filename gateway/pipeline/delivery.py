@@ -131,13 +131,15 @@ class Delivery(Sink):
 
     def head_timeout_s(self, now: float) -> float:
         """How long a target may take with its head."""
-        return min(self.upstream.settings.timeout.head_s, self.until - now)
+        head_s, left_s = self.upstream.settings.timeout.head_s, self.until - now
+        return head_s if head_s < left_s else left_s
 
     def deadline_line(self, now: float) -> str:
         """What is left of the request's time, for the target; nothing where that has no limit."""
         if self.until == inf:
             return ""
-        return f"X-Request-Timeout-Ms: {max(int((self.until - now) * 1000.0), 1)}\r\n"
+        left_ms = int((self.until - now) * 1000.0)
+        return f"X-Request-Timeout-Ms: {left_ms if left_ms > 0 else 1}\r\n"
 
     @abstractmethod
     def again(self, now: float) -> None:

@@ -85,7 +85,7 @@ class Forward(Delivery):
     __slots__ = ("_body_whole", "_buffered", "_chunked_in", "_parts", "call", "connection", "plan", "upgrade")
 
     def __init__(self, plan: Plan, call: Call) -> None:
-        super().__init__(plan.choose(), call, call.head.method, plan.timeout_s, plan.now)
+        Delivery.__init__(self, plan.choose(), call, call.head.method, plan.timeout_s, plan.now)
         self.queue = plan.queue
         self.plan = plan
         self.call = call
@@ -325,8 +325,10 @@ class Forward(Delivery):
     def finish(self) -> None:
         """The upstream's part is over."""
         self.attempt = None
-        self.end_permit()
-        self._drop()
+        if self.permit is not None:
+            self.end_permit()
+        if self._buffered:
+            self._drop_parts()
 
     def _drop(self) -> None:
         if self._buffered:

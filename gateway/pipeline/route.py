@@ -42,7 +42,7 @@ class Call(Exchange):
     __slots__ = ("changes", "connection", "data", "end", "head", "match", "normal_path", "stats")
 
     def __init__(self, connection: ServerConnection, head: RequestHead, data: bytes, end: bool, now: float) -> None:
-        super().__init__(head.method, head.path, head.query, head.version, now)
+        Exchange.__init__(self, head.method, head.path, head.query, head.version, now)
         self.connection = connection
         self.head = head
         self.data = data

@@ -185,7 +185,7 @@ class ServerConnection(AnsweringConnection):
     def _next_request(self, data: bytes) -> bytes | None:
         """Begin the request at the start of `data`; what is behind it, or None where its head is not whole yet."""
         start = empty_lines(data) if data[0] in b"\r\n" else 0
-        end = data.find(b"\r\n\r\n", max(start, self._scanned))
+        end = data.find(b"\r\n\r\n", self._scanned if self._scanned > start else start)
         if end < 0:
             self._scanned = check_partial_head(data, start, self._scanned, self.listener.settings.head)
             self._wait_for_head(data)

@@ -15,43 +15,39 @@ class RetryBudget:
     `retry_budget`. The window is 10 buckets of 1 s, so it forgets between 9 and 10 s late.
     """
 
-    __slots__ = ("_asked", "_at", "_retried", "_sum_asked", "_sum_retried", "_turns_at", "share")
+    __slots__ = ("_asked", "_at", "_before", "_retried", "_turns_at", "share")
 
     def __init__(self, share: float, now: float) -> None:
         """share: 0.2 is 20 %."""
         self.share = share
+        self._asked = 0
+        self._retried = 0
+        self._before = [(0, 0)] * _BUCKETS
+        """Both counts as they were when each bucket began."""
         self._at = 0
         self._turns_at = now + WINDOW_S / _BUCKETS
-        self._asked = [0] * _BUCKETS
-        self._retried = [0] * _BUCKETS
-        self._sum_asked = 0
-        self._sum_retried = 0
 
     def count(self, now: float) -> None:
         """Note a request (not its retries)."""
         if now >= self._turns_at:
             self._turn(now)
-        self._asked[self._at] += 1
-        self._sum_asked += 1
+        self._asked += 1
 
     def take(self, now: float) -> bool:
         """Whether one more retry is allowed; if so it is counted."""
         if now >= self._turns_at:
             self._turn(now)
-        if self._sum_retried + 1 > max(self.share * self._sum_asked, float(FLOOR)):
+        asked, retried = self._before[(self._at + 1) % _BUCKETS]
+        if self._retried - retried + 1 > max(self.share * (self._asked - asked), float(FLOOR)):
             return False
-        self._retried[self._at] += 1
-        self._sum_retried += 1
+        self._retried += 1
         return True
 
     def _turn(self, now: float) -> None:
-        """Empty the buckets whose time is over."""
+        """Begin the buckets whose time has come."""
         width = WINDOW_S / _BUCKETS
         passed = int((now - self._turns_at) / width) + 1
         self._turns_at += passed * width
         for _ in range(min(passed, _BUCKETS)):
             self._at = (self._at + 1) % _BUCKETS
-            self._sum_asked -= self._asked[self._at]
-            self._sum_retried -= self._retried[self._at]
-            self._asked[self._at] = 0
-            self._retried[self._at] = 0
+            self._before[self._at] = (self._asked, self._retried)
