@@ -5,6 +5,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from gateway.runtime.status_words import circuit, limit, overload, retries, targets_up
 
 Document = dict[str, Any]
 Column = tuple[str, Callable[[Document], object]]
@@ -13,6 +16,7 @@ _WORKERS: Sequence[Column] = (
     ("worker", lambda row: row["slot"]),
     ("pid", lambda row: row["pid"]),
     ("state", lambda row: row["state"]),
+    ("overload", lambda row: overload(row["overload"])),
     ("connections", lambda row: row["connections"]),
     ("buffered", lambda row: row["buffered_bytes"]),
 )
@@ -33,11 +37,33 @@ _ROUTES: Sequence[Column] = (
     ("p50 ms", lambda row: row["p50_ms"]),
     ("p99 ms", lambda row: row["p99_ms"]),
 )
+_UPSTREAMS: Sequence[Column] = (
+    ("upstream", lambda row: row["name"]),
+    ("balance", lambda row: row["balance"]),
+    ("targets up", targets_up),
+    ("circuit", lambda row: circuit(row["breaker"])),
+    ("limit", lambda row: limit(row["limiter"])),
+    ("waiting", lambda row: row["limiter"]["waiting"] if row["limiter"] else None),
+    ("retries", lambda row: retries(row["retries"])),
+    ("p50 ms", lambda row: row["p50_ms"]),
+    ("p99 ms", lambda row: row["p99_ms"]),
+)
+_QUEUES: Sequence[Column] = (
+    ("queue", lambda row: row["name"]),
+    ("weight", lambda row: row["weight"]),
+    ("waiting", lambda row: row["depth"]),
+    ("oldest s", lambda row: row["oldest_s"]),
+    ("refused", lambda row: sum(row["rejected"].values())),
+    ("p50 ms", lambda row: row["wait_p50_ms"]),
+    ("p99 ms", lambda row: row["wait_p99_ms"]),
+)
 _TARGETS: Sequence[Column] = (
     ("upstream", lambda row: row["upstream"]),
     ("target", lambda row: row["address"]),
     ("weight", lambda row: row["weight"]),
     ("up", lambda row: {True: "yes", False: "no"}.get(row["up"])),
+    ("state", lambda row: row["state"].replace("_", " ")),
+    ("why", lambda row: row["why"]),
     ("requests", lambda row: row["requests"]),
     ("errors", lambda row: row["errors"]),
     ("in flight", lambda row: row["in_flight"]),
@@ -77,22 +103,25 @@ def print_status(status: Document, console: Console | None = None) -> None:
         (_WORKERS, status["workers"]),
         (_LISTENERS, status["listeners"]),
         (_ROUTES, status["routes"]),
+        (_UPSTREAMS, status["upstreams"]),
         (_TARGETS, targets),
+        (_QUEUES, status["queues"]),
         (_EXECUTORS, status["executors"]),
     ):
         if rows:
-            console.print(_table(columns, rows))
+            console.print(table(columns, rows))
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Document]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+def table(columns: Sequence[Column], rows: Sequence[Document]) -> Table:
+    """A table as wide as it needs to be; numbers stand right."""
+    found = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name, value in columns:
         numbers = all(isinstance(value(row), int | float | None) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        found.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         cells = [value(row) for _, value in columns]
-        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
-    return table
+        found.add_row(*(Text("-" if cell is None else str(cell)) for cell in cells))
+    return found
 
 
 def _duration(seconds: float) -> str:

@@ -177,7 +177,7 @@ class Worker:
                 self._registry.flush(now)
                 slot.degraded = self._gateway.executors.degraded
             if self._ticks % REPORT_TICKS == 0:
-                slot.report = report(now, self._overload)
+                slot.report = report(now, self._overload, self._gateway.upstreams)
         if self._access_log is not None:
             self._access_log.hand_over()
 

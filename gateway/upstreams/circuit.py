@@ -3,7 +3,7 @@
 import logging
 
 from gateway.core.errors import GatewayError
-from gateway.decide.resilience.breaker import CLOSED, OPEN, STATES, Breaker, BreakerSettings, Ticket
+from gateway.decide.resilience.breaker import CLOSED, HALF_OPEN, OPEN, STATES, TRIALS, Breaker, BreakerSettings, Ticket
 from gateway.observe.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,16 @@ class Circuit:
             why = f"upstream {self._upstream} fails: {self._breaker.detail}"
             raise GatewayError("circuit_open", why, retry_after_s=self._breaker.retry_after_s(now))
         return ticket
+
+    def facts(self) -> dict[str, object]:
+        """State, since when, why it is not closed, and when a request may try; times are monotonic."""
+        breaker = self._breaker
+        found: dict[str, object] = {"state": breaker.state, "since": breaker.since}
+        if breaker.state == OPEN:
+            found |= {"why": breaker.detail, "retry_at": breaker.retry_at}
+        elif breaker.state == HALF_OPEN:
+            found["why"] = f"{breaker.detail}; {breaker.passed} of {TRIALS} trials went well"
+        return found
 
     def flush(self) -> None:
         """Write the gauges."""

@@ -32,7 +32,7 @@ class Ejections:
             self._arm()
         ejection = self._outliers.report(target.key, ok, now, len(self._upstream.targets))
         if ejection is not None:
-            self._say(ejection)
+            self._put_aside(ejection, now)
             self._apply(now)
 
     def on_deadline(self, now: float) -> None:
@@ -43,8 +43,14 @@ class Ejections:
         if self._evaluate_at <= now:
             self._evaluate_at = now + self._window_s if self._outliers.seen else inf
             for ejection in self._outliers.evaluate(now, len(self._upstream.targets)):
-                self._say(ejection)
+                self._put_aside(ejection, now)
         self._apply(now)
+
+    def _put_aside(self, ejection: Ejection, now: float) -> None:
+        for target in self._upstream.targets:
+            if target.key == ejection.key:
+                target.ejected_why, target.ejected_until = ejection.detail, now + ejection.for_s
+        self._say(ejection)
 
     def _say(self, ejection: Ejection) -> None:
         name = self._upstream.name

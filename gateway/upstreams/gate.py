@@ -116,6 +116,15 @@ class Gate:
         self._refuse_overdue(now)
         self._arm(self._queue.next_deadline)
 
+    def facts(self) -> dict[str, object]:
+        """The limit, how many are under way, and of each queue in which somebody waits: how many, and since when."""
+        waiting = {
+            name: (len(line.places), next(iter(line.places)).since)
+            for name, line in self._queue.lines.items()
+            if line.places
+        }
+        return {"limit": self.limiter.limit, "in_flight": self.in_flight, "queues": waiting}
+
     def flush(self) -> None:
         """Write the gauge."""
         self._cells[self._limit] = float(self.limiter.limit)

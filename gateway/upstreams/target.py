@@ -22,6 +22,8 @@ class Target:
         "connections",
         "drained",
         "ejected",
+        "ejected_until",
+        "ejected_why",
         "ewma_at",
         "ewma_s",
         "in_flight",
@@ -53,6 +55,8 @@ class Target:
         """What the active checks say; True where there are none."""
         self.ejected = False
         """Put aside for its errors."""
+        self.ejected_why = ""
+        self.ejected_until = -inf
         self.drained = False
         """Put aside by an operator."""
         self.in_flight = 0

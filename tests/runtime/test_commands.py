@@ -18,23 +18,65 @@ STATUS = {
     "uptime_s": 7300.0,
     "config": {"path": "gateway.yaml"},
     "total": {"requests": 12, "errors": 1, "in_flight": 2, "connections": 3},
-    "workers": [{"slot": 0, "pid": 77, "state": "serving", "connections": 3, "buffered_bytes": 0}],
+    "workers": [
+        {
+            "slot": 0,
+            "pid": 77,
+            "state": "serving",
+            "overload": {"cause": "memory", "share": 0.25, "refused": 9},
+            "connections": 3,
+            "buffered_bytes": 0,
+        }
+    ],
     "listeners": [{"address": "0.0.0.0:80", "tls": False, "open": 3, "connections": 9, "rejected": 0}],
     "routes": [],
     "upstreams": [
         {
             "name": "orders",
+            "balance": "random",
+            "p50_ms": 1.5,
+            "p99_ms": None,
+            "panic": True,
+            "breaker": {
+                "state": "open",
+                "workers": [
+                    {"worker": 0, "state": "closed", "why": None, "for_s": None, "retry_in_s": None},
+                    {"worker": 1, "state": "open", "why": "9 of 9 [failed]", "for_s": 1.0, "retry_in_s": 4.0},
+                    {"worker": 2, "state": "unknown"},
+                ],
+            },
+            "limiter": {"kind": "adaptive", "limit": 20, "in_flight": 18, "waiting": 7, "workers": []},
+            "retries": {
+                "attempts": 2,
+                "budget": 0.2,
+                "used": 3,
+                "allowed": 10,
+                "outcomes": {"denied_budget": 2, "ok": 3},
+            },
             "targets": [
                 {
                     "address": "[::1]:9",
                     "weight": None,
                     "up": False,
+                    "state": "ejected",
+                    "why": "5 errors in a row",
                     "requests": 5,
                     "errors": 1,
                     "in_flight": 0,
                     "connections": {"idle": 4, "active": 0},
                 }
             ],
+        }
+    ],
+    "queues": [
+        {
+            "name": "checkout",
+            "weight": 10,
+            "depth": 7,
+            "oldest_s": 0.25,
+            "rejected": {"queue_full": 2, "queue_timeout": 3},
+            "wait_p50_ms": 8.0,
+            "wait_p99_ms": 99.0,
         }
     ],
     "executors": [
@@ -92,7 +134,14 @@ def test_status_is_readable_and_whole(admin: str) -> None:
     shown = CliRunner().invoke(status, ["--admin", admin], env={"GATEWAY_ADMIN_TOKEN": "sesame"})
     said(shown, 0, "floodgate 1.2.3: serving for 2 h, 12 requests (1 errors)")
     lines = [line.split() for line in shown.output.splitlines()]
-    assert ["orders", "[::1]:9", "-", "no", "5", "1", "0", "4"] in lines
+    assert "orders [::1]:9 - no ejected 5 errors in a row 5 1 0 4".split() in lines
+    assert "0 77 serving refuses 25% (memory) 3 0".split() in lines
+    assert "checkout 10 7 0.25 5 8.0 99.0".split() in lines
+    (line,) = [line for line in shown.output.splitlines() if "random" in line]
+    assert "0 of 1 (all bad, so all are used)" in line
+    assert "open: 9 of 9 [failed]; tried again in 4 s" in line
+    assert "18 of 20, adaptive" in line
+    assert "2 denied budget, 3 ok; 3 of 10 in 10 s" in line
     assert "pricing 2 processes yes 1 0 0 3 7 4 5 6 8.5".split() in lines
     raw = CliRunner().invoke(status, ["--admin", admin, "--token", "sesame", "--json"])
     assert json.loads(raw.output) == STATUS

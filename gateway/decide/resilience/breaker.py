@@ -48,7 +48,10 @@ class Breaker:
         """How often the state has changed: what began under another state decides nothing in this one."""
         self.trials = 0
         """Under way."""
-        self._passed = 0
+        self.passed = 0
+        """Trials that went well."""
+        self.since = -inf
+        """When it came into its state."""
         self._opened_at = -inf
         self._turns = [-BUCKETS] * BUCKETS
         self._total = [0] * BUCKETS
@@ -57,18 +60,23 @@ class Breaker:
     def admit(self, now: float) -> "Ticket | None":
         """Leave for one request, to be ended; None where the circuit is open or trials enough are under way."""
         if self.state == OPEN:
-            if now - self._opened_at < self.settings.open_s:
+            if now < self.retry_at:
                 return None
-            self._become(HALF_OPEN)
+            self._become(HALF_OPEN, now)
         if self.state == HALF_OPEN:
-            if self._passed + self.trials >= TRIALS:
+            if self.passed + self.trials >= TRIALS:
                 return None
             self.trials += 1
         return Ticket(self)
 
+    @property
+    def retry_at(self) -> float:
+        """When it lets a request try, if it is open."""
+        return self._opened_at + self.settings.open_s
+
     def retry_after_s(self, now: float) -> float:
         """What is left of the time that it is open; 0 when trials are under way."""
-        return max(self._opened_at + self.settings.open_s - now, 0.0) if self.state == OPEN else 0.0
+        return max(self.retry_at - now, 0.0) if self.state == OPEN else 0.0
 
     def end(self, turn: int, outcome: Outcome, now: float) -> None:
         """For Ticket alone."""
@@ -82,9 +90,9 @@ class Breaker:
         if outcome == FAILED:
             self._open("a trial failed", now)
         elif outcome == OK:
-            self._passed += 1
-            if self._passed == TRIALS:
-                self._become(CLOSED)
+            self.passed += 1
+            if self.passed == TRIALS:
+                self._become(CLOSED, now)
 
     def _count(self, failed: bool, now: float) -> None:
         settings = self.settings
@@ -106,12 +114,13 @@ class Breaker:
     def _open(self, detail: str, now: float) -> None:
         self.detail = detail
         self._opened_at = now
-        self._become(OPEN)
+        self._become(OPEN, now)
 
-    def _become(self, state: str) -> None:
+    def _become(self, state: str, now: float) -> None:
         self.state = state
+        self.since = now
         self.turn += 1
-        self.trials = self._passed = 0
+        self.trials = self.passed = 0
         if state == CLOSED:
             self._turns = [-BUCKETS] * BUCKETS
 

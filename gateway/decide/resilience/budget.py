@@ -43,6 +43,13 @@ class RetryBudget:
         self._retried += 1
         return True
 
+    def state(self, now: float) -> tuple[int, int]:
+        """Retries of the last 10 s, and how many are allowed in that time."""
+        if now >= self._turns_at:
+            self._turn(now)
+        asked, retried = self._before[(self._at + 1) % _BUCKETS]
+        return self._retried - retried, max(int(self.share * (self._asked - asked)), FLOOR)
+
     def _turn(self, now: float) -> None:
         """Begin the buckets whose time has come."""
         width = WINDOW_S / _BUCKETS

@@ -39,6 +39,16 @@ def test_requests_are_forgotten_after_the_window() -> None:
     assert taken(budget, 19.95) == FLOOR
 
 
+def test_it_says_what_was_taken_of_what_is_allowed() -> None:
+    budget = RetryBudget(0.5, 0.0)
+    for _ in range(1000):
+        budget.count(0.5)
+    taken(budget, 5.0, 7)
+    assert budget.state(9.0) == (7, 500)
+    assert budget.state(12.0) == (7, FLOOR), "the thousand are gone"
+    assert budget.state(20.0) == (0, FLOOR)
+
+
 def test_a_long_pause_empties_it() -> None:
     budget = RetryBudget(0.5, 0.0)
     for _ in range(1000):
