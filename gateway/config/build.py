@@ -130,6 +130,7 @@ def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSet
         breaker=_breaker(item.breaker),
         concurrency=item.concurrency,
         queues=(QueueSettings(DEFAULT),) if item.concurrency is None else waiting,
+        hedge=None if item.hedge is None else item.hedge.after,
         retry=RetrySettings(retry.attempts, frozenset(retry.when), retry.budget, retry.backoff),
     )
 

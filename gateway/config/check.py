@@ -129,6 +129,9 @@ def _check_targets(checked: Checked, name: str, path: KeyPath) -> None:
     speaks = any(target.url.tls or target.url.dns or target.url.path for target in upstream.targets)
     if written and upstream.targets and not speaks:
         checked.warn((*path, "tls"), "no target speaks TLS", "write https:// in its URL", at_key=True)
+    only = len(upstream.targets) == 1 and not upstream.targets[0].url.dns
+    if only and upstream.hedge and not checked.config.defaults.upstream.hedge:
+        checked.warn((*path, "hedge"), "there is no second target to ask", at_key=True)
 
 
 def check_tests(checked: Checked) -> None:

@@ -29,6 +29,7 @@ _KEYS = {
     "answer.call": "handler",
     "class_weight": "queues.weight",
     "redirect_https": "redirect",
+    "hedge.percentile": "hedge.after",
 }
 """Places that the config spells in another way, beyond the unit at their end."""
 _ANSWERS = {

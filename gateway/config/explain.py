@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from gateway.config.explain_python import PythonOf, aggregate
 from gateway.config.imports import Codes
+from gateway.config.model_attempts import show_after
 from gateway.config.settings import GatewaySettings
 from gateway.config.units import format_duration, format_size
 from gateway.decide.balance.registry import make_balancer
@@ -111,9 +112,14 @@ def _upstreams(settings: GatewaySettings, asked: Asked, to: Sequence[tuple[str, 
             "balance": known[name].balance.kind,
             "target": _target(known[name], key),
             "targets": [_label(target) for target in known[name].targets],
+            **_hedge(known[name]),
         }
         for name, share in to
     ]
+
+
+def _hedge(upstream: UpstreamSettings) -> Explained:
+    return {} if upstream.hedge is None else {"hedge": show_after(upstream.hedge)}
 
 
 def _target(upstream: UpstreamSettings, key: str | None) -> str:

@@ -1,11 +1,11 @@
 """Keys of an upstream."""
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from gateway.config.model_attempts import Hedge, Retry
 from gateway.config.model_base import Model
 from gateway.config.model_queue import Concurrency
 from gateway.config.problems import did_you_mean
@@ -21,21 +21,19 @@ from gateway.config.types import (
     fault,
     header_name,
     kind_of,
-    one_of,
     text,
     wrong_kind,
 )
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
-from gateway.decide.resilience.retry import CONDITIONS, RetrySettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
 from gateway.upstreams.settings import SLOW_START_S, HealthSettings, TargetSettings, TimeoutSettings
 
 _OUTLIER, _BREAKER = OutlierSettings(), BreakerSettings()
 _TIMEOUT, _CONNECTIONS, _TLS = TimeoutSettings(), ConnectionsSettings(), UpstreamTlsSettings()
 _HEALTH = HealthSettings("/")
-_BALANCE, _RETRY = BalanceSettings(), RetrySettings()
+_BALANCE = BalanceSettings()
 
 _URL = re.compile(r"(https?|dns)://([^/?#]*)(.*)", re.DOTALL).fullmatch
 _AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]]*))(?::(.*))?", re.DOTALL).fullmatch
@@ -225,42 +223,6 @@ class Breaker(Model):
     )
 
 
-def _condition(value: Any, directory: Path) -> str:
-    is_status = isinstance(value, int) and not isinstance(value, bool)
-    return str(_ONE_CONDITION(str(value) if is_status else value, directory))
-
-
-_ONE_CONDITION = one_of(*CONDITIONS).check
-_WORDS = [int(each) if each.isdecimal() else each for each in CONDITIONS]
-Condition = Annotated[str, Rule(_condition, {"enum": _WORDS}, lambda word: int(word) if word.isdecimal() else word)]
-
-
-class Retry(Model):
-    """When a request goes to another target."""
-
-    wanted: ClassVar[str] = "a number of attempts, or a mapping with attempts, when, budget and backoff"
-    short_schema: ClassVar[dict[str, Any] | None] = {"type": "integer", "minimum": 1, "maximum": 10}
-
-    attempts: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=_RETRY.attempts, description="Tries in all, each at another target; 1: no retries"
-    )
-    when: Annotated[list[Condition], OneOrMany()] = Field(
-        default=sorted(_RETRY.when),
-        description=f"After which failures: {', '.join(CONDITIONS)}; what was sent goes again only if it is idempotent",
-    )
-    budget: Share = Field(
-        default=_RETRY.budget,
-        description="Of the requests of the last 10 s, and at least 10; connect failures do not count",
-    )
-    backoff: Wait = Field(
-        default=_RETRY.backoff_s, description="Longest wait before the first retry, doubled with each; none for connect"
-    )
-
-    @classmethod
-    def from_short(cls, value: Any) -> Any:
-        return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 class UpstreamTls(Model):
     """TLS towards the targets."""
 
@@ -335,6 +297,11 @@ class UpstreamDefaults(Model):
         default=SLOW_START_S, description="How long a target that joins or comes back is kept from a flood of requests"
     )
     retry: Retry = Field(default=Retry(), description="When a request goes to another target; a number sets attempts")
+    hedge: Hedge | None = Field(
+        default=None,
+        description="Ask a second target where the first is slow, for what is idempotent, within retry.budget",
+        examples=[{"after": "p95"}],
+    )
     tls: UpstreamTls = Field(
         default=UpstreamTls(), description="For https:// targets; written here, dns:// and unix: targets speak TLS too"
     )

@@ -88,6 +88,8 @@ def _lines(told: Explained) -> list[tuple[str, str]]:
         lines.append(("upstream", f"{each['upstream']}{share}"))
         among = f", one of {len(each['targets'])}" if len(each["targets"]) > 1 else ""
         lines.append(("target", f"{each['target']} ({each['balance']}{among}, with nothing in flight)"))
+        if "hedge" in each:
+            lines.append(("hedge", f"a second target after {each['hedge']}, if the request is idempotent"))
     if "path" in told:
         host = str(told["host"])
         lines += [("path", told["path"]), ("host", _HOSTS.get(host, host))]

@@ -9,6 +9,7 @@ class UpstreamFacts:
     __slots__ = (
         "attempts",
         "connect_s",
+        "hedged",
         "overhead_s",
         "queue_s",
         "request_id",
@@ -25,6 +26,8 @@ class UpstreamFacts:
         self.request_id = ""
         self.status = self.attempts = 0
         """status: 0 until a final head was passed on."""
+        self.hedged = False
+        """Whether two targets were asked at the same time."""
         self.upstream: str | None = None
         self.target: str | None = None
         self.upstream_status: int | None = None

@@ -57,6 +57,8 @@ def json_fields(exchange: Exchange, worker: int, now_wall: float) -> dict[str, A
         "user_agent": exchange.user_agent,
         "worker": worker,
     }
+    if exchange.hedged:
+        fields["hedged"] = True
     if exchange.plugins is not None:
         fields["plugins"] = exchange.plugins
     if exchange.sources is not None:

@@ -139,6 +139,12 @@ _TABLE: tuple[Family, ...] = (
         ("upstream", "outcome"),
     ),
     Family(
+        "gateway_upstream_hedges_total",
+        "counter",
+        "Second requests to another target, beside one that was slow: won, the answer was theirs.",
+        ("upstream", "outcome"),
+    ),
+    Family(
         "gateway_upstream_ejections_total",
         "counter",
         "Times a target was put aside for its errors, by reason.",

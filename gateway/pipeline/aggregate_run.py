@@ -205,6 +205,7 @@ class Run(Sink):
         source = self._asked.pop(plan.index, None)
         if source is not None:
             self.call.attempts += source.exchange.attempts
+            self.call.hedged = self.call.hedged or source.exchange.hedged
             self._under_way -= 1
             if not self._under_way:
                 self.call.overhead_s -= now - self._under_way_since

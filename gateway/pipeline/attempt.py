@@ -32,12 +32,12 @@ class Attempt(User):
         "upstream",
     )
 
-    def __init__(self, owner: "Delivery", target: Target, upstream: Upstream) -> None:
+    def __init__(self, owner: "Delivery", target: Target, upstream: Upstream, ticket: Ticket | None) -> None:
         self.owner = owner
         self.target = target
         self.upstream = upstream
         self.connection: UpstreamConnection | None = None
-        self.ticket: Ticket | None = None
+        self.ticket = ticket
         """Of the circuit, where there is one, until the attempt was judged."""
         self._waiting: Waiting | None = None
         self._head_seen = False
@@ -55,6 +55,11 @@ class Attempt(User):
             self._began_at = now
             until = self.owner.until
             self._waiting = self.target.connections.wait(self, until)
+
+    @property
+    def since(self) -> float:
+        """When the request went out; before that, when the wait for a connection began."""
+        return self._sent_at or self._began_at
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         now = self.owner.now()
@@ -76,7 +81,7 @@ class Attempt(User):
     def on_no_connection(self, error: GatewayError) -> None:
         self._waiting = None
         self._end_failed(error.reason.name, by_target=error.reason.by_target)
-        self.owner.on_failure(error, sent=False, stale=False)
+        self.owner.on_failure(self, error, sent=False)
 
     def send_data(self, data: bytes, end: bool) -> None:
         if self.connection is not None:
@@ -85,29 +90,32 @@ class Attempt(User):
     # --- the answer ---------------------------------------------------------------------------------------------
 
     def on_interim(self, head: ResponseHead) -> None:
-        self.owner.on_interim(head)
+        race = self.owner.race
+        if race is None or race.rival is None:  # of two attempts, none may say something that the other one does not
+            self.owner.on_interim(head)
 
     def on_head(self, head: ResponseHead, data: bytes, end: bool, now: float) -> None:
         self._head_seen = True
-        self.owner.exchange.ttfb_s = ttfb = now - self._sent_at
+        owner = self.owner
+        owner.exchange.ttfb_s = ttfb = now - self._sent_at
         self.target.count_answer(head.status)
         report = self.upstream.report
         if report is not None:
             report(self.target, ttfb, head.status < 500, now)
         if self.ticket is not None:
             self._judge(OK if head.status < 500 else FAILED, now)
-        retried = head.status >= 502 and self.owner.retry(str(head.status), now)
-        if end or retried:
+        wanted = (head.status < 502 and owner.race is None) or owner.wants(self, head.status, now)
+        if end or not wanted:
             connection, self.connection = self.connection, None
             self._end_ok(now)
-            if retried:
+            if not wanted:
                 if not end and connection is not None:
                     connection.cancel()
                 return
         elif self.connection is not None:
             idle = self.upstream.settings.timeout.idle_s
-            self.connection.expect_progress(min(inf if idle is None else idle, self.owner.timeout_s), now)
-        self.owner.on_head(head, data, end, now)
+            self.connection.expect_progress(min(inf if idle is None else idle, owner.timeout_s), now)
+        owner.on_head(head, data, end, now)
 
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None:
         if end:
@@ -137,10 +145,12 @@ class Attempt(User):
     def on_failure(self, reason: str, detail: str, sent: bool) -> None:
         connection, self.connection = self.connection, None
         stale = reason == "upstream_reset" and connection is not None and connection.served > 1 and not self._head_seen
-        if stale:
-            self._judge(IGNORED, self.owner.now())
+        if stale and self.owner.may_ask_again(sent):
+            self._leave(self.owner.now())
+            self.owner.ask_again(self)
+            return
         self._end_failed(reason)
-        self.owner.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=sent, stale=stale)
+        self.owner.on_failure(self, GatewayError(reason, f"{self._name}: {detail}"), sent=sent)
 
     def fail(self, reason: str, detail: str) -> None:
         """The answer cannot be used: close its connection and fail."""
@@ -148,7 +158,7 @@ class Attempt(User):
         if connection is not None:
             connection.cancel()
         self._end_failed(reason)
-        self.owner.on_failure(GatewayError(reason, f"{self._name}: {detail}"), sent=True, stale=False)
+        self.owner.on_failure(self, GatewayError(reason, f"{self._name}: {detail}"), sent=True)
 
     @property
     def _name(self) -> str:
@@ -162,17 +172,22 @@ class Attempt(User):
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
+    def _leave(self, now: float) -> float:
+        """Give back the place in the target's load; how long (s) the target had the request, or the dial took."""
+        taken = now - self.since
+        self.target.in_flight -= 1
+        self.owner.exchange.overhead_s -= taken
+        return taken
+
     def _end_ok(self, now: float) -> None:
-        taken = now - self._sent_at
+        taken = now - self._sent_at  # as _leave does; written out since it happens to each request
         self.target.in_flight -= 1
         self.owner.exchange.overhead_s -= taken
         self.upstream.duration.observe(taken)
 
     def _end_failed(self, reason: str, *, by_target: bool = True) -> None:
         now = self.owner.now()
-        taken = now - (self._sent_at or self._began_at)
-        self.target.in_flight -= 1
-        self.owner.exchange.overhead_s -= taken
+        taken = self._leave(now)
         self._judge(FAILED if by_target else IGNORED, now)
         if not by_target:
             return
@@ -190,11 +205,10 @@ class Attempt(User):
         return reason
 
     def cancel(self) -> None:
-        """The client is gone: free the connection; nobody's failure."""
-        self._judge(IGNORED, self.owner.now())
-        self.target.in_flight -= 1
-        if self._sent_at:
-            self.owner.exchange.overhead_s -= self.owner.now() - self._sent_at
+        """The client is gone, or another attempt was faster: free the connection; nobody's failure."""
+        now = self.owner.now()
+        self._judge(IGNORED, now)
+        self._leave(now)
         self._give_back()
 
     def _judge(self, outcome: Outcome, now: float) -> None:

@@ -17,6 +17,7 @@ from gateway.decide.resilience.backoff import full_jitter_s
 from gateway.decide.resilience.queue_settings import DEFAULT
 from gateway.decide.resilience.retry import CONNECT, IDEMPOTENT, condition_of
 from gateway.pipeline.attempt import Attempt
+from gateway.pipeline.race import Race
 from gateway.transport.client import UpstreamConnection
 from gateway.transport.sink import Sink
 from gateway.upstreams.gate import Gate, Permit
@@ -34,6 +35,7 @@ class Delivery(Sink):
 
     __slots__ = (
         "_pause",
+        "_retried",
         "_tried",
         "attempt",
         "exchange",
@@ -41,6 +43,7 @@ class Delivery(Sink):
         "now",
         "permit",
         "queue",
+        "race",
         "replayable",
         "timeout_s",
         "until",
@@ -61,38 +64,48 @@ class Delivery(Sink):
         self.queue = DEFAULT
         """Where it waits when the upstream is full."""
         self.permit: Permit | None = None
-        """Its leave to be under way, or its place in the queue; None without a gate, before the first attempt, and
-        once it is over."""
+        """Its leave to be under way, or its place in the queue; None without a gate, before the first attempt, during
+        a back-off, and once it is over."""
+        self.race: Race | None = None
+        """Where the upstream hedges and this may be repeated, until its answer begins."""
         self.replayable = True
         """Whether the whole request is still here and can be sent once more."""
         self._tried: list[Target] = []
+        self._retried = False
         self._pause: asyncio.TimerHandle | None = None
         """Ends the back-off before the next attempt."""
         exchange.upstream = upstream.name
 
-    def engage(self, key: str | None, now: float) -> None:
-        """Pick a target and try it (a, b, c); `key` is for balancers that hash."""
-        gate = self.upstream.gate
+    def engage(self, now: float) -> None:
+        """Pick a target, the first or another, and try it (a, b, c)."""
+        upstream = self.upstream
+        gate = upstream.gate
         if gate is not None and not self._may_begin(gate, now):
             return
-        exchange = self.exchange
+        if not self._tried:
+            upstream.retries.count(now)
         try:
             if now >= self.until:
                 raise GatewayError("upstream_timeout", f"no time was left of {self.timeout_s:g}s")
-            target = self.upstream.pick(self._tried, key, now)
-            circuit = self.upstream.circuit
-            ticket = None if circuit is None else circuit.enter(now)
+            self.attempt = attempt = self.next_attempt(now)
         except GatewayError as error:
             self._fail(error)
             return
-        if not self._tried:
-            self.upstream.retries.count(now)
-        self._tried.append(target)
-        exchange.attempts += 1
-        exchange.target = target.key
-        self.attempt = attempt = Attempt(self, target, self.upstream)
-        attempt.ticket = ticket
+        self.exchange.target = attempt.target.key
         attempt.begin(now)
+        if upstream.hedge is not None and self.method in IDEMPOTENT:
+            if self.race is None:
+                self.race = Race(self, upstream.hedge)
+            self.race.watch(attempt, now)
+
+    def next_attempt(self, now: float) -> Attempt:
+        """One at a target that was not tried yet, to be begun. Raises GatewayError."""
+        target = self.upstream.pick(self._tried, self.hash_key(), now)
+        circuit = self.upstream.circuit
+        ticket = None if circuit is None else circuit.enter(now)
+        self._tried.append(target)
+        self.exchange.attempts += 1
+        return Attempt(self, target, self.upstream, ticket)
 
     # --- the permit ---------------------------------------------------------------------------------------------
 
@@ -102,7 +115,7 @@ class Delivery(Sink):
             try:
                 self.permit = gate.enter(self, self.queue, now, self.until)
             except GatewayError as error:
-                self.give_up(error)
+                self._fail(error)
                 return False
         return self.permit.held
 
@@ -112,14 +125,17 @@ class Delivery(Sink):
 
     def on_permit(self, now: float) -> None:
         assert self.permit is not None
-        self.exchange.queue_s = now - self.permit.since
-        self.again(now)
+        self._note_wait(now - self.permit.since)
+        self.engage(now)
 
     def on_no_permit(self, error: GatewayError) -> None:
         permit, self.permit = self.permit, None
         if permit is not None:
-            self.exchange.queue_s = self.now() - permit.since
-        self.give_up(error)
+            self._note_wait(self.now() - permit.since)
+        self._fail(error)
+
+    def _note_wait(self, waited_s: float) -> None:
+        self.exchange.queue_s = (self.exchange.queue_s or 0.0) + waited_s
 
     def end_permit(self) -> None:
         """It is over, or is no longer wanted: let the next one begin."""
@@ -141,9 +157,14 @@ class Delivery(Sink):
         left_ms = int((self.until - now) * 1000.0)
         return f"X-Request-Timeout-Ms: {left_ms if left_ms > 0 else 1}\r\n"
 
-    @abstractmethod
-    def again(self, now: float) -> None:
-        """Engage another target."""
+    def hash_key(self) -> str | None:
+        """For balancers that hash."""
+        return None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the whole request can be sent to two targets at once."""
+        return self.replayable
 
     @abstractmethod
     def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None: ...
@@ -186,23 +207,50 @@ class Delivery(Sink):
 
     # --- judging ------------------------------------------------------------------------------------------------
 
-    def on_failure(self, error: GatewayError, *, sent: bool, stale: bool) -> None:
-        """An attempt failed (g). stale: on a connection that had served before, with no byte of an answer."""
-        attempt, self.attempt = self.attempt, None
+    def wants(self, attempt: Attempt, status: int, now: float) -> bool:
+        """Whether the answer of `attempt` is to be passed on (g); else another one is to come."""
+        race = self.race
+        if race is not None and not race.is_decided(attempt, status, now):
+            return False
+        retried = status >= 502 and self.retry(str(status), now)
+        if race is not None and not retried:
+            race.settle(attempt)
+            self.race = None
+        elif race is not None:
+            race.settle(None)
+        return not retried
+
+    def may_ask_again(self, sent: bool) -> bool:
+        """Whether a target that closed a connection which had served before may be asked once more, on a fresh one.
+
+        This is not its failure (RFC 9112 section 9.3.1), and no retry.
+        """
         exchange = self.exchange
-        if exchange.status:
+        return not exchange.status and self._is_safe(sent) and exchange.attempts < 2 * len(self._tried)
+
+    def ask_again(self, attempt: Attempt) -> None:
+        self.exchange.attempts += 1
+        again = Attempt(self, attempt.target, self.upstream, attempt.ticket)
+        if self.race is not None:
+            self.race.replace(attempt, again)
+        if attempt is self.attempt:
+            self.attempt = again
+        again.begin(self.now(), fresh=True)
+
+    def on_failure(self, attempt: Attempt, error: GatewayError, *, sent: bool) -> None:
+        """An attempt failed (g)."""
+        now = self.now()
+        if self.race is not None and self.race.goes_on_without(attempt, now):
+            return
+        self.attempt = None
+        if self.exchange.status:
             self.end_permit()
             self.cut(error)
-            return
-        safe = self.replayable and (not sent or self.method in IDEMPOTENT)
-        if stale and safe and exchange.attempts < 2 * len(self._tried):
-            # Not the target's failure (RFC 9112 section 9.3.1): it is asked again, once, and this is no retry.
-            exchange.attempts += 1
-            assert attempt is not None
-            self.attempt = Attempt(self, attempt.target, self.upstream)
-            self.attempt.begin(self.now(), fresh=True)
-        elif not self.retry(condition_of(error.reason.name, sent), self.now()):
+        elif not self.retry(condition_of(error.reason.name, sent), now):
             self._fail(error)
+
+    def _is_safe(self, sent: bool) -> bool:
+        return self.replayable and (not sent or self.method in IDEMPOTENT)
 
     def retry(self, condition: str, now: float) -> bool:
         """Have another target try, if that is wanted after a failure of this kind, safe, in time and in the budget.
@@ -212,40 +260,44 @@ class Delivery(Sink):
         upstream = self.upstream
         settings = upstream.settings.retry
         tries = len(self._tried)
-        if condition not in settings.when or tries >= settings.attempts or not self._has_another():
+        if condition not in settings.when or tries >= settings.attempts or not self.has_another():
             return False
         pause_s = 0.0 if condition == CONNECT else full_jitter_s(tries, settings.backoff_s, random.random)
         if now + pause_s >= self.until:
             return False
-        if not self.replayable or (condition != CONNECT and self.method not in IDEMPOTENT):
+        if not self._is_safe(condition != CONNECT):
             upstream.count_retry("denied_unsafe")
             return False
         if condition == CONNECT:
-            self.again(now)
+            self._retried = True
+            self.engage(now)
             return True
         if not upstream.retries.take(now):
             upstream.count_retry("denied_budget")
             return False
+        self._retried = True
         self.attempt = None
-        self._pause = asyncio.get_running_loop().call_later(pause_s, self._resume)
+        self.end_permit()
+        self._pause = upstream.call_later(pause_s, self._resume)
         return True
 
     def _resume(self) -> None:
         self._pause = None
-        self.again(self.now())
+        self.engage(self.now())
 
     def count_outcome(self, status: int) -> None:
         """Note what came of the retries, if there were any."""
-        if self.exchange.attempts > 1:
+        if self._retried:
             self.upstream.count_retry("failed" if str(status) in self.upstream.settings.retry.when else "ok")
 
     def _fail(self, error: GatewayError) -> None:
-        if self.exchange.attempts > 1:
+        self.race = None
+        if self._retried:
             self.upstream.count_retry("failed")
         self.end_permit()
         self.give_up(error)
 
-    def _has_another(self) -> bool:
+    def has_another(self) -> bool:
         return any(target not in self._tried for target in self.upstream.usable)
 
     # --- who wants the answer -----------------------------------------------------------------------------------
@@ -259,10 +311,13 @@ class Delivery(Sink):
         self.end_permit()
 
     def stop_waiting(self) -> None:
-        """No further attempt, if one was to come."""
+        """No further attempt, if one was to come, and none beside the first."""
         pause, self._pause = self._pause, None
         if pause is not None:
             pause.cancel()
+        race, self.race = self.race, None
+        if race is not None:
+            race.stop(self.now())
 
     def on_client_slow(self) -> None:
         if self.attempt is not None and self.attempt.connection is not None:

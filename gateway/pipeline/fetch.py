@@ -55,10 +55,7 @@ class Fetch(Delivery):
     def on_fetched(self, head: ResponseHead, body: bytes, now: float) -> None: ...
 
     def begin(self, now: float) -> None:
-        self.engage(None, now)
-
-    def again(self, now: float) -> None:
-        self.engage(None, now)
+        self.engage(now)
 
     def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None:
         host = attempt.target.authority

@@ -107,7 +107,7 @@ class Forward(Delivery):
             if data:
                 self._keep(data)
             self._body_whole = True
-            self.again(self.now())
+            self.engage(self.now())
             return
         if connection.listener.buffered.full:
             self.give_up(connection.listener.buffered.refusal())
@@ -117,7 +117,7 @@ class Forward(Delivery):
         if self.call.head.fields.length > limit:
             if data:
                 self._keep(data)
-            self.again(self.now())
+            self.engage(self.now())
         else:
             self.on_request_data(data, False)
 
@@ -137,7 +137,7 @@ class Forward(Delivery):
             if self._buffered > self.plan.buffer.request_bytes:
                 self.connection.pause_reading()
         elif end or self._buffered > self.plan.buffer.request_bytes:
-            self.again(self.now())
+            self.engage(self.now())
 
     def _keep(self, data: bytes) -> None:
         assert self._parts is not None
@@ -152,10 +152,13 @@ class Forward(Delivery):
         chunk = encode_chunk(data) if data else b""
         return chunk + LAST_CHUNK if end else chunk
 
-    def again(self, now: float) -> None:
-        """Engage a target: the first, or another."""
+    def hash_key(self) -> str | None:
         hash_key = self.plan.hash_key
-        self.engage(None if hash_key is None else hash_key(self.call), now)
+        return None if hash_key is None else hash_key(self.call)
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.replayable and self._body_whole and self.call.head.fields.upgrade is None
 
     def send_request(self, attempt: Attempt, connection: UpstreamConnection, now: float) -> None:
         """Put the request on a leased connection (e): head and what is here of the body in one write."""

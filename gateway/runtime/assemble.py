@@ -163,7 +163,7 @@ def assemble(
         aggregates=Aggregates(registry=registry, loop=loop, now=clock),
         via=_via(settings),
         entrances=EntranceMaker(registry, loop, clock, deadlines, buffered, outbox, log),
-        upstream=lambda each: _upstream(each, registry, dialer, resolver, deadlines, outbox),
+        upstream=lambda each: _upstream(each, registry, dialer, resolver, deadlines, outbox, loop),
     )
     generation = Generation(parts, {}, ())
     snapshot = generation.build(settings)
@@ -196,6 +196,7 @@ def _upstream(
     resolver: Resolver,
     deadlines: Deadlines,
     outbox: Outbox,
+    loop: asyncio.AbstractEventLoop,
 ) -> Upstream:
     wants_tls = any(target.tls for target in settings.targets)
     upstream = Upstream(
@@ -207,6 +208,7 @@ def _upstream(
         resolver=resolver,
         deadlines=deadlines,
         outbox=outbox,
+        call_later=loop.call_later,
     )
     if settings.outlier is not None:
         Ejections(upstream, settings.outlier, registry, deadlines)

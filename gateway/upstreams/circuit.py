@@ -40,6 +40,10 @@ class Circuit:
             found["why"] = f"{breaker.detail}; {breaker.passed} of {TRIALS} trials went well"
         return found
 
+    @property
+    def is_closed(self) -> bool:
+        return self._breaker.state == CLOSED
+
     def flush(self) -> None:
         """Write the gauges."""
         state = self._breaker.state

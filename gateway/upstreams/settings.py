@@ -6,6 +6,7 @@ from typing import Final, Literal
 from gateway.decide.balance.settings import BalanceSettings
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
+from gateway.decide.resilience.hedge import HedgeSettings
 from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
 from gateway.decide.resilience.retry import RetrySettings
 from gateway.transport.settings import ConnectionsSettings, UpstreamTlsSettings
@@ -82,3 +83,4 @@ class UpstreamSettings:
     health: HealthSettings | None = None
     slow_start_s: float = SLOW_START_S
     retry: RetrySettings = RetrySettings()
+    hedge: HedgeSettings | None = None

@@ -10,6 +10,7 @@ from gateway.decide.balance.protocol import Balancer
 from gateway.decide.resilience.adaptive import Adaptive
 from gateway.decide.resilience.budget import RetryBudget
 from gateway.decide.resilience.concurrency import Fixed
+from gateway.decide.resilience.hedge import Delay
 from gateway.observe.histogram import Histogram
 from gateway.observe.registry import Registry
 from gateway.transport.answer_heads import HeadMemo
@@ -42,6 +43,7 @@ class Upstream:
         resolver: Resolver,
         deadlines: Deadlines,
         outbox: Outbox,
+        call_later: Callable[[float, Callable[[], object]], asyncio.TimerHandle],
     ) -> None:
         self.name = settings.name
         self.settings = settings
@@ -73,7 +75,11 @@ class Upstream:
             self._target(each, each.host) for each in settings.targets if not each.dns
         )
         self.retries = RetryBudget(settings.retry.budget, deadlines.clock())
+        self.hedge = None if settings.hedge is None else Delay(settings.hedge, deadlines.clock())
+        """When a second target is asked beside the first; None: never."""
+        self.call_later = call_later
         self._outcomes: dict[str, int] = {}
+        self._hedges: dict[str, int] = {}
         self._marks: dict[str, tuple[bool, bool]] = {}
         """Targets that fail their checks or are drained, also such as DNS does not name now."""
         self._panic = registry.counter("gateway_upstream_panic_total", upstream=self.name)
@@ -171,6 +177,14 @@ class Upstream:
         if cell is None:
             cell = self._outcomes[outcome] = self._registry.counter(
                 "gateway_upstream_retries_total", upstream=self.name, outcome=outcome
+            )
+        self._registry.cells[cell] += 1.0
+
+    def count_hedge(self, outcome: str) -> None:
+        cell = self._hedges.get(outcome)
+        if cell is None:
+            cell = self._hedges[outcome] = self._registry.counter(
+                "gateway_upstream_hedges_total", upstream=self.name, outcome=outcome
             )
         self._registry.cells[cell] += 1.0
 

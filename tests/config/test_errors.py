@@ -235,7 +235,19 @@ ONE_FAULT = [
         "upstreams: {a: {targets: 'http://h', timeout: 5}}",
         "1:47: upstreams.a.timeout: a duration needs a unit (ms, s, m, h or d) (write `timeout: 5s`)",
     ),
-    ("upstreams: {a: {targets: 'http://h', hedge: {}}}", "1:38: upstreams.a.hedge: unknown key"),
+    ("upstreams: {a: {targets: 'http://h', hedge: {}}}", "1:38: upstreams.a.hedge: needs the key `after`"),
+    (
+        "upstreams: {a: {targets: 'http://h', hedge: p40}}",
+        "1:45: upstreams.a.hedge: 'p40' is no percentile from p50 to p99.99 (write `hedge: p95`)",
+    ),
+    (
+        "upstreams: {a: {targets: 'http://h', hedge: {after: 50}}}",
+        "1:53: upstreams.a.hedge.after: a duration needs a unit (ms, s, m, h or d) (write `after: 50s`)",
+    ),
+    (
+        "upstreams: {a: {targets: 'http://h', hedge: 0s}}",
+        "1:45: upstreams.a.hedge: must be more than zero (p95, or a time that few answers take, such as 50ms)",
+    ),
     ("defaults: {upstream: {targets: x}}", "1:23: defaults.upstream.targets: unknown key"),
     ("defaults: {route: {to: x}}", "1:20: defaults.route.to: unknown key"),
     # tests
@@ -355,6 +367,10 @@ def test_a_secret_that_is_no_text(write: Write, faults: Faults) -> None:
         (
             "upstreams: {a: {targets: http://h, tls: {verify: false}}}\nroutes: [{match: /, to: a}]",
             "1:36: upstreams.a.tls: no target speaks TLS (write https:// in its URL)",
+        ),
+        (
+            "upstreams: {a: {targets: http://h, hedge: p95}}\nroutes: [{match: /, to: a}]",
+            "1:36: upstreams.a.hedge: there is no second target to ask",
         ),
     ],
 )

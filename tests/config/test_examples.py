@@ -25,7 +25,7 @@ def test_there_is_an_example_of_every_feature() -> None:
     features = ["static-targets", "weighted-split", "tls", "unix-sockets", "rewrite-strip", "hosts"]
     features += ["respond-redirect", "headers", "limits", "balancers", "dns", "include"]
     features += ["logs", "streaming", "behind-a-proxy"]
-    features += ["outlier", "breaker"]
+    features += ["outlier", "breaker", "retry", "hedge"]
     features += ["handlers", "plugins", "wsgi", "asgi", "aggregate", "aggregate-stream"]
     assert {f"{feature}.yaml" for feature in features} <= set(EXAMPLES)
 

@@ -20,7 +20,8 @@ from tests.config.conftest import Write
 
 CONFIG = """
 upstreams:
-  a: {targets: [http://h:1, http://h:2, {url: "dns://n:3", weight: 2}], balance: {consistent_hash: header:x-user}}
+  a: {targets: [http://h:1, http://h:2, {url: "dns://n:3", weight: 2}], balance: {consistent_hash: header:x-user},
+    hedge: p99}
   b: http://i:4
 routes:
   - {name: user, match: "GET shop.example/users/{id}", to: {a: 75%, b: 25%}, rewrite: "/u/{id}", host: upstream}
@@ -154,7 +155,8 @@ def test_a_route_to_upstreams(told: Told) -> None:
         ("b", 0.25, "least_loaded"),
     ]
     assert got["upstreams"][0]["targets"] == ["h:1", "h:2", "dns://n:3"]
-    assert got["source"].endswith("c.yaml:6")
+    assert [each.get("hedge") for each in got["upstreams"]] == ["p99", None]
+    assert got["source"].endswith("c.yaml:7")
 
 
 def test_the_target_is_the_one_of_the_key(told: Told) -> None:

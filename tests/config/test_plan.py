@@ -74,6 +74,7 @@ def test_a_file_written_in_another_way_changes_nothing(loaded: Callable[..., Loa
             ":80], timeout: {connect: 2s}, balance: {consistent_hash: ip}}",
             ["~ upstream orders: balance, timeout.connect"],
         ),
+        ("upstreams", ":80]}", ":80], hedge: p95}", ["~ upstream orders: hedge"]),
         (
             "refused",
             "threads: 4",

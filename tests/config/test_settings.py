@@ -80,7 +80,7 @@ access_log: combined
 upstreams:
   a: http://h:1
   b: [http://h:1, http://i:2]
-  c: {targets: http://h:1, timeout: 5s, connections: 7}
+  c: {targets: http://h:1, timeout: 5s, connections: 7, hedge: 50ms}
 routes:
   - {name: r, match: "GET,POST h.example/x/{id}", to: a, redirect: /x}
 """.replace(", redirect: /x", "")
@@ -99,7 +99,7 @@ access_log: {format: combined}
 upstreams:
   a: {targets: [{url: "http://h:1"}]}
   b: {targets: [{url: "http://h:1", weight: 1}, {url: "http://i:2"}]}
-  c: {targets: ["http://h:1"], timeout: {head: 5s}, connections: {max: 7}}
+  c: {targets: ["http://h:1"], timeout: {head: 5s}, connections: {max: 7}, hedge: {after: 50ms}}
 routes:
   - {name: r, match: {path: ["/x/{id}"], methods: [GET, POST], hosts: [H.example]}, to: {a: 100%}}
   - {name: s, match: {path: /s}, respond: {status: 200, body: pong}}
