@@ -27,7 +27,8 @@ class Gateway:
 
     `listen: 127.0.0.1:0` and `admin: 127.0.0.1:0` are put in unless the config says otherwise.
     Standard output (the access log) and standard error go to files in `directory`. With `wait=False` it is
-    not waited for; `descriptors` is its RLIMIT_NOFILE; `hung_after_s` when a silent worker is replaced.
+    not waited for; `descriptors` is its RLIMIT_NOFILE; `hung_after_s` when a silent worker is replaced;
+    `within` a command that runs it.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Gateway:
         env: dict[str, str] | None = None,
         descriptors: int = 0,
         hung_after_s: float = 0.0,
+        within: tuple[str, ...] = (),
         wait: bool = True,
     ) -> None:
         self.config = directory / "gateway.yaml"
@@ -48,7 +50,7 @@ class Gateway:
         self._out, self._err = directory / "gateway.out", directory / "gateway.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *_module(str(self.config), hung_after_s), *arguments],
+                [*within, sys.executable, "-m", *_module(str(self.config), hung_after_s), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

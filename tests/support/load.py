@@ -24,7 +24,16 @@ class Outcomes:
     """Of the answers with `X-Gateway-Reason`."""
     last_bad: float = 0.0
     """Monotonic time of the last one that was no 200."""
-    slowest_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+    """Of all, in the order in which they ended."""
+
+    @property
+    def slowest_s(self) -> float:
+        return max(self.latencies_s)
+
+    @property
+    def p99_s(self) -> float:
+        return sorted(self.latencies_s)[len(self.latencies_s) * 99 // 100]
 
     @property
     def total(self) -> int:
@@ -67,9 +76,13 @@ class Load:
     once more (RFC 9110 9.2.2), as every client does.
     """
 
-    def __init__(self, port: int, *, rate: float = 500.0, path: str = "/", fresh: bool = False) -> None:
-        self._request = f"GET {path} HTTP/1.1\r\nHost: a\r\n{'Connection: close' if fresh else 'X: y'}\r\n\r\n".encode()
+    def __init__(
+        self, port: int, *, rate: float = 500.0, method: str = "GET", path: str = "/", fresh: bool = False
+    ) -> None:
+        fields = "Host: a\r\n" + ("Connection: close\r\n" if fresh else "")
+        self._request = f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
         self._rate = rate
+        self._begun = self._ended = 0.0
         self._idle = _Idle(port)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
@@ -77,6 +90,7 @@ class Load:
         self.in_flight = 0
 
     def __enter__(self) -> Self:
+        self._begun = time.monotonic()
         self._thread.start()
         self.go_on(20)
         return self
@@ -85,7 +99,13 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
+        self._ended = time.monotonic()
         self._thread.join(ANSWER_S + 5)
+
+    @property
+    def rate(self) -> float:
+        """Requests that were answered, a second."""
+        return self.outcomes.total / ((self._ended or time.monotonic()) - self._begun)
 
     def go_on(self, requests: int, timeout: float = 15.0) -> None:
         """Return when `requests` more were answered."""
@@ -113,7 +133,7 @@ class Load:
             self.in_flight -= 1
         now = time.monotonic()
         self.outcomes.counts[outcome] += 1
-        self.outcomes.slowest_s = max(self.outcomes.slowest_s, now - begun)
+        self.outcomes.latencies_s.append(now - begun)
         if outcome != "200":
             self.outcomes.last_bad = now
 

@@ -1,4 +1,4 @@
-"""A target in a process of its own, that a test can kill -9; `python -m tests.support.target PORT` serves."""
+"""A target in a process of its own, that a test can kill -9; `python -m tests.support.target HOST PORT` serves."""
 
 import asyncio
 import subprocess
@@ -13,9 +13,10 @@ ANSWER_S = 0.005
 class Target:
     """The process; use it in a `with`. It answers each request after ANSWER_S with 200."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.host = host
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.target", str(port)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.support.target", host, str(port)], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -32,7 +33,7 @@ class Target:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -40,7 +41,7 @@ class Target:
         self._process.wait()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")
@@ -50,12 +51,12 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         writer.close()
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.start_server(_answer, "127.0.0.1", port, backlog=1024)
+async def _serve(host: str, port: int) -> None:
+    server = await asyncio.start_server(answer, host, port, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))

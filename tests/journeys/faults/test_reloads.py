@@ -1,19 +1,14 @@
-"""Reloads under a load of 500 requests/s (less where the machine cannot): nothing fails, nothing closes, nothing grows.
-
-`pytest tests/journeys/test_reload_load.py -s` prints its rows of the table in gateway/README.md.
-"""
+"""Reloads under a load of 500 requests/s: nothing fails, nothing closes, nothing grows."""
 
 import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
-import pytest
-
-from tests.journeys.test_faults import Journal, back_to_level, resident
 from tests.journeys.test_reload import reload, write
+from tests.support.faults import Journal, Level
 from tests.support.gateway import Gateway
 from tests.support.load import Load
 from tests.support.target import Target
@@ -25,19 +20,6 @@ RELOADS = 50
 STREAMS = 100
 EVENT = b"data: 1\n\n"
 LAST = b"data: last\n\n"
-
-
-@pytest.fixture(scope="module")
-def journal() -> Iterator[Journal]:
-    found = Journal()
-    yield found
-    print("\n| fault | outcomes | recovery |\n|---|---|---|", *found.rows, sep="\n")
-
-
-@pytest.fixture
-def target() -> Iterator[Target]:
-    with Target() as started:
-        yield started
 
 
 class Ticker:
@@ -101,7 +83,7 @@ def test_50_reloads_in_10_s_fail_no_request_and_close_no_stream(
         streams = [Stream(gateway.port) for _ in range(STREAMS)]
         for each in streams:
             stack.callback(each.close)
-        before = resident(gateway)
+        level = Level(gateway)
         with Load(gateway.port) as load:
             assert reload(gateway)[0] == 200
             begun = time.monotonic()
@@ -114,5 +96,5 @@ def test_50_reloads_in_10_s_fail_no_request_and_close_no_stream(
     assert not load.outcomes.failed, load.outcomes
     assert not closed
     assert gateway.metric("gateway_config_reloads_total", result="success") == RELOADS + 1
-    back_to_level(gateway, before)
+    level.is_back()
     journal.note(f"{RELOADS} reloads in {took_s:.1f} s beside {STREAMS} streams", load)
