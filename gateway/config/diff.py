@@ -42,12 +42,10 @@ _ANSWERS = {
 }
 _UNSEEN = ("source",)
 """Where something stands in a file changes nothing that it does."""
-_MADE = "made once at start; restart the gateway"
 _READ = "read once at start; restart the gateway"
 _REFUSED = {
     "workers": "the number of processes is fixed at start; restart the gateway",
     "admin": "the admin address is opened once at start; restart the gateway",
-    "executors": f"executors are {_MADE}",
     "log": _READ,
     "access_log": _READ,
     "limits": _READ,

@@ -15,6 +15,8 @@ from gateway.executors.settings import ExecutorSettings
 from gateway.executors.threads import QueueFull, ThreadExecutor
 from gateway.executors.work import Work, label_of
 
+QUIET: Final = 2
+"""Looks at a retired executor with nothing to do, half a second apart, after which it ends."""
 _T = TypeVar("_T")
 _log: Final = logging.getLogger(__name__)
 
@@ -36,7 +38,20 @@ class Executor(ABC):
         self._meter = meter
         self._threads = threads
         self._troubled = ""
+        self._begun = False
+        self._quiet = -1
+        """Since it retired: how often in a row it was seen with nothing to do; below 0 until then."""
         self._alone: set[Task[None]] = set()
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Get ready for calls. Raises ProcessDied."""
+
+    def begin(self) -> None:
+        """From now on its gauges are its own, in place of an executor of the same name that retires."""
+        if not self._begun:
+            self._begun = True
+            self._meter.metrics.on_flush(self.measure)
 
     async def call(
         self,
@@ -170,11 +185,34 @@ class Executor(ABC):
         except Exception as error:
             _log.warning("executor %s: %s failed: %s", self.name, label_of(work.function), error)
 
+    def retire(self) -> None:
+        """The last exchange that used it is over: end when what it still does for nobody is done."""
+        if self._begun:
+            self._quiet = 0
+        else:
+            self.close()
+
+    def _leave_quietly(self) -> None:
+        """Between two pieces of one work, such as an iterator and its `close()`, it is quiet for a moment only."""
+        threads = self._threads
+        self._quiet = 0 if threads.busy or threads.waiting or self._alone else self._quiet + 1
+        if self._quiet == QUIET:
+            self.close()
+        if self._quiet >= QUIET and not threads.lost:
+            self._meter.metrics.off_flush(self.measure)
+
     def measure(self) -> None:
         """Set the gauges, and say so when there is trouble, or no more; to be called about twice a second."""
         threads = self._threads
+        if self._quiet >= 0:
+            self._leave_quietly()
         self._meter.measure(
-            monotonic(), busy=threads.busy, idle=self._idle(), lost=threads.lost, waiting=threads.waiting
+            monotonic(),
+            busy=threads.busy,
+            idle=self._idle(),
+            lost=threads.lost,
+            waiting=threads.waiting,
+            limit=0 if self._quiet >= QUIET else threads.queue,
         )
         trouble = self.trouble()
         if bool(trouble) != bool(self._troubled):

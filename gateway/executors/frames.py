@@ -10,6 +10,8 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 Step = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function (pickled by its name) and its arguments."""
+Steps = Callable[[], list[Step]]
+"""Asked at each start of a process. Those that are equal make equal processes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.core.exchange import Exchange
 from gateway.executors.executor import Executor
-from gateway.executors.frames import Step
+from gateway.executors.frames import Steps
 from gateway.executors.meter import Meter
 from gateway.executors.processes import Call, Processes
 from gateway.executors.settings import ExecutorSettings
@@ -36,6 +36,9 @@ class ThreadsExecutor(Executor):
         )
         super().__init__(settings, loop, meter, threads)
         self._last_lost = ""
+
+    async def start(self) -> None:
+        """Threads begin with the calls."""
 
     def _work(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Work:
         return Work(function, arguments)
@@ -85,7 +88,7 @@ class ProcessesExecutor(Executor):
         settings: ExecutorSettings,
         loop: AbstractEventLoop,
         meter: Meter,
-        steps: Callable[[], list[Step]],
+        steps: Steps,
         niceness: int,
     ) -> None:
         # A thread for each process: it sends the call, waits for the reply, and sees the process end.

@@ -27,12 +27,14 @@ class Metrics(Protocol):
     def gauge(self, metric: str, /, **labels: str) -> int: ...
     def histogram(self, metric: str, /, **labels: str) -> Any: ...
     def on_flush(self, callback: Callable[[], None]) -> None: ...
+    def off_flush(self, callback: Callable[[], None]) -> None: ...
 
 
 class Meter:
     """The cells of one executor, and how fast it works. Belongs to the loop thread."""
 
-    def __init__(self, metrics: Metrics, name: str, queue_limit: int) -> None:
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self.metrics = metrics
         self._cells = metrics.cells
         self._tasks = {
             outcome: metrics.counter("gateway_executor_tasks_total", executor=name, outcome=outcome)
@@ -40,7 +42,7 @@ class Meter:
         }
         self._workers = [metrics.gauge("gateway_executor_workers", executor=name, state=state) for state in STATES]
         self._depth = metrics.gauge("gateway_executor_queue_depth", executor=name)
-        self._cells[metrics.gauge("gateway_executor_queue_limit", executor=name)] = float(queue_limit)
+        self._limit = metrics.gauge("gateway_executor_queue_limit", executor=name)
         self._wait: Observes = metrics.histogram("gateway_executor_wait_seconds", executor=name)
         self._duration: Observes = metrics.histogram("gateway_executor_task_duration_seconds", executor=name)
         self._ended = 0
@@ -64,11 +66,12 @@ class Meter:
         self._cells[self._tasks["timeout"]] += 1.0
         self._wait.observe(waited_s)
 
-    def measure(self, now: float, *, busy: int, idle: int, lost: int, waiting: int) -> None:
+    def measure(self, now: float, *, busy: int, idle: int, lost: int, waiting: int, limit: int) -> None:
         """Set the gauges and the rate; to be called about twice a second."""
         for cell, count in zip(self._workers, (busy, idle, lost), strict=True):
             self._cells[cell] = float(count)
         self._cells[self._depth] = float(waiting)
+        self._cells[self._limit] = float(limit)
         elapsed = now - self._measured_at
         if self._measured_at and elapsed > 0.0:
             rate = (self._ended - self._ended_before) / elapsed

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from gateway.core import current
-from gateway.executors.frames import RemoteTraceback, Setup, Step
+from gateway.executors.frames import RemoteTraceback, Setup, Steps
 from gateway.executors.process import Process, ProcessDied
 from gateway.executors.work import label_of
 
@@ -44,7 +44,7 @@ class Call:
 class Processes:
     """Processes that are ready take calls in turns: the one that was free for longest comes first."""
 
-    def __init__(self, name: str, count: int, steps: Callable[[], list[Step]], niceness: int = 0) -> None:
+    def __init__(self, name: str, count: int, steps: Steps, niceness: int = 0) -> None:
         """steps: what each process runs ahead of all calls, asked at each start; niceness: added to our own."""
         self.name = name
         self.count = count

@@ -1,13 +1,13 @@
-"""The executors of one worker, by name."""
+"""The executors of one config, by name."""
 
 import asyncio
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import Any, Final
 
 from gateway.executors.executor import Executor
-from gateway.executors.frames import Step
+from gateway.executors.frames import Steps
 from gateway.executors.kinds import ProcessesExecutor, ThreadsExecutor
 from gateway.executors.meter import Meter, Metrics
 from gateway.executors.settings import DEFAULT, ExecutorSettings
@@ -18,41 +18,56 @@ PROCESS_NICENESS: Final = 10
 7 ms without it, by 2 ms with 10, by nothing with 19, which would starve them on a busy machine (tests/bench/hybrid)."""
 
 
+Share = Callable[[Hashable, Callable[[], Executor]], Executor]
+"""What is made under that key, or was before and is still there."""
+
+
+def _new(key: Hashable, make: Callable[[], Executor]) -> Executor:
+    return make()
+
+
 class Executors:
-    """All named executors. Belongs to the loop thread; `start` before the first call, `close` at the end."""
+    """The executors that one config names. Belongs to the loop thread; `start` before the first call."""
 
     def __init__(
         self,
         settings: Iterable[ExecutorSettings],
         metrics: Metrics,
         loop: AbstractEventLoop,
-        steps: Callable[[str], list[Step]] = lambda name: [],
+        steps: Callable[[str], Steps] = lambda name: list,
+        *,
+        turns: Turns | None = None,
+        share: Share = _new,
     ) -> None:
-        """metrics: the worker's registry, at whose flush gauges are set; steps: what each process
-        of the executor of that name runs at its start."""
+        """metrics: the worker's registry, at whose flush gauges are set; steps: what each process of the executor of
+        that name runs at its start; turns: those of all executors of this process."""
+        turns = turns or Turns()
         self._executors: dict[str, Executor] = {}
-        turns = Turns()
+
+        def threads(each: ExecutorSettings) -> Executor:
+            return ThreadsExecutor(each, loop, Meter(metrics, each.name), turns)
+
+        def processes(each: ExecutorSettings) -> Executor:
+            return ProcessesExecutor(each, loop, Meter(metrics, each.name), steps(each.name), PROCESS_NICENESS)
+
         for each in settings:
-            meter = Meter(metrics, each.name, each.queue)
-            self._executors[each.name] = (
-                ProcessesExecutor(each, loop, meter, partial(steps, each.name), PROCESS_NICENESS)
-                if each.processes
-                else ThreadsExecutor(each, loop, meter, turns)
-            )
-        metrics.on_flush(self._measure)
+            if each.processes:
+                self._executors[each.name] = share((each, steps(each.name)), partial(processes, each))
+            else:
+                self._executors[each.name] = share(each, partial(threads, each))
 
     async def start(self) -> None:
         """Returns when all processes are ready. Raises ProcessDied, with what kept one from it."""
-        kinds = self._executors.values()
-        await asyncio.gather(*[each.start() for each in kinds if isinstance(each, ProcessesExecutor)])
+        await asyncio.gather(*[each.start() for each in self._executors.values()])
+
+    def begin(self) -> None:
+        """Show what they do in the metrics."""
+        for each in self._executors.values():
+            each.begin()
 
     def get(self, name: str) -> Executor:
         """The executor of that name; "" means the default. Raises KeyError."""
         return self._executors[name or DEFAULT]
-
-    def _measure(self) -> None:
-        for each in self._executors.values():
-            each.measure()
 
     @property
     def degraded(self) -> list[int]:

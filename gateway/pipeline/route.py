@@ -1,6 +1,7 @@
 """A route at run time: what it answers with, its limits, and its counts."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -133,6 +134,25 @@ class RouteStats:
                 "gateway_responses_generated_total", route=self.name, reason=reason
             )
         self._cells[cell] += 1.0
+
+
+class WatchedStats(RouteStats):
+    """Also says when an exchange of the route begins and when it is over."""
+
+    __slots__ = ("_enter", "_leave")
+
+    def __init__(self, name: str, registry: Registry, enter: Callable[[], None], leave: Callable[[], None]) -> None:
+        super().__init__(name, registry)
+        self._enter = enter
+        self._leave = leave
+
+    def begun(self) -> None:
+        self._enter()
+        super().begun()
+
+    def ended(self, exchange: Exchange, duration_s: float) -> None:
+        super().ended(exchange, duration_s)
+        self._leave()
 
 
 class Route:

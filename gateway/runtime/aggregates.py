@@ -66,10 +66,10 @@ class Aggregates:
         return await self._parser.call(function, *arguments, deadline=deadline, exchange=exchange)
 
     def _start(self) -> ProcessesExecutor:
-        meter = Meter(self._registry, PARSER.name, PARSER.queue)
+        meter = Meter(self._registry, PARSER.name)
         parser = ProcessesExecutor(PARSER, self._loop, meter, list, PROCESS_NICENESS)
         parser.processes.start()  # calls wait until it is ready
-        self._registry.on_flush(parser.measure)
+        parser.begin()
         return parser
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from gateway.pipeline.settings import (
 )
 from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.apps import Apps
+from gateway.runtime.shares import Share
 from gateway.upstreams.upstream import Upstream
 
 
@@ -43,6 +44,7 @@ class Answers:
         *,
         executors: Executors,
         apps: Apps,
+        share: Share,
         aggregates: Aggregates,
         registry: Registry,
         fetcher: Fetcher,
@@ -52,6 +54,7 @@ class Answers:
         self._upstreams = upstreams
         self._executors = executors
         self._apps = apps
+        self._share = share
         self._aggregates = aggregates
         self._registry = registry
         self._fetcher = fetcher
@@ -93,7 +96,7 @@ class Answers:
             executor = self._executors.get(answer.call.executor)
             return Handler(load_handler(answer.call.run), executor, answer.call.timeout_s)
         if isinstance(answer, AppSettings):
-            return self._apps.make(route, answer)
+            return self._apps.make(route, answer, self._executors, self._share)
         if isinstance(answer, AggregateSettings):
             return self._aggregates.make(route, answer, self._upstreams)
         assert isinstance(answer, RedirectSettings)

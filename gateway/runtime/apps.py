@@ -1,6 +1,8 @@
 """The applications of a worker: made for their routes, started, drained, ended."""
 
+import asyncio
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from gateway.executors.registry import Executors
 from gateway.pipeline.apps.lifespan import Lifespan
@@ -8,61 +10,83 @@ from gateway.pipeline.apps.mount import Mount
 from gateway.pipeline.apps.wsgi import Wsgi
 from gateway.pipeline.edits import editor
 from gateway.pipeline.lane import TaskAnswer
-from gateway.pipeline.python import CodeError, load
-from gateway.pipeline.settings import AppSettings, HeaderEdits, RouteSettings
+from gateway.pipeline.python import Code, load
+from gateway.pipeline.settings import AppSettings, RouteSettings
+from gateway.runtime.shares import Share
 
 if TYPE_CHECKING:
     from gateway.pipeline.apps.asgi import Asgi
 
+BEHIND_S = 10.0
+"""For what a removed application still does behind the answers that it gave."""
+
 
 class Apps:
-    """Belongs to the loop thread."""
+    """All that were started and have not ended. Belongs to the loop thread, but `make`."""
 
-    def __init__(self, executors: Executors) -> None:
-        self._executors = executors
-        self._lifespans: dict[str, Lifespan] = {}
-        self._asgi: dict[tuple[AppSettings, HeaderEdits, tuple[str, ...]], Asgi] = {}
-        self._begun = False
+    def __init__(self) -> None:
+        self._alive: set[App] = set()
 
-    def make(self, route: RouteSettings, app: AppSettings) -> TaskAnswer:
-        """What answers the route. Raises CodeError."""
+    def make(self, route: RouteSettings, app: AppSettings, executors: Executors, share: Share) -> TaskAnswer:
+        """What answers the route. Raises CodeError. On any thread."""
         code = load(app.app)
         mount = Mount(app.strip, editor(route.request_headers))
         if app.kind == "wsgi":
-            return Wsgi(code.function, code.label, self._executors.get(app.executor), mount)
-        from gateway.pipeline.apps.asgi import Asgi  # brings a library for WebSockets that few workers need
-
-        lifespan = self._lifespans.get(app.app)
-        if lifespan is None:
-            if self._begun:
-                raise CodeError(f"{app.app}: a new ASGI application begins with the workers: restart the gateway")
-            lifespan = self._lifespans[app.app] = Lifespan(code.function, code.label)
-        key = app, route.request_headers, route.upgrade
-        answer = self._asgi.get(key)
-        if answer is None:
-            answer = self._asgi[key] = Asgi(lifespan, mount, frozenset(route.upgrade))
-        return answer
-
-    async def start(self) -> None:
-        """Start them one after the other. Raises AppError; those that were started are ended then."""
-        self._begun = True
-        try:
-            for each in self._lifespans.values():
-                await each.start()
-        except BaseException:
-            await self.stop()
-            raise
+            return Wsgi(code.function, code.label, executors.get(app.executor), mount)
+        return share.take(("asgi", app.app), lambda: App(code, self._alive)).answer(route, mount)
 
     def begin_drain(self) -> None:
-        for each in self._asgi.values():
+        for each in self._alive:
             each.begin_drain()
 
     async def stop(self) -> None:
         """Cut what they still do, and let them end."""
-        for answer in self._asgi.values():
-            answer.close()
-        for lifespan in self._lifespans.values():
-            await lifespan.stop()
+        await asyncio.gather(*[each.stop() for each in self._alive])
 
     def __repr__(self) -> str:
-        return f"<Apps {list(self._asgi.values())}>"
+        return f"<Apps {self._alive}>"
+
+
+class App:
+    """An ASGI application, with the answers of its routes. Belongs to the loop thread, but `answer`."""
+
+    def __init__(self, code: Code, alive: "set[App]") -> None:
+        self._lifespan = Lifespan(code.function, code.label)
+        self._answers: WeakSet[Asgi] = WeakSet()
+        self._alive = alive
+        self._leaving: asyncio.Task[None] | None = None
+
+    def answer(self, route: RouteSettings, mount: Mount) -> "Asgi":
+        """What answers the route."""
+        from gateway.pipeline.apps.asgi import Asgi  # brings a library for WebSockets that few workers need
+
+        answer = Asgi(self._lifespan, mount, frozenset(route.upgrade))
+        self._answers.add(answer)
+        return answer
+
+    async def start(self) -> None:
+        """Raises AppError."""
+        self._alive.add(self)
+        await self._lifespan.start()
+
+    def begin_drain(self) -> None:
+        for each in list(self._answers):
+            each.begin_drain()
+
+    def retire(self) -> None:
+        """Let it end, behind what it still does."""
+        self._leaving = asyncio.get_running_loop().create_task(self._leave())
+
+    async def _leave(self) -> None:
+        await asyncio.gather(*[each.quiet(BEHIND_S) for each in list(self._answers)])
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Cut what it still does, and let it end."""
+        for answer in list(self._answers):
+            answer.close()
+        await self._lifespan.stop()
+        self._alive.discard(self)
+
+    def __repr__(self) -> str:
+        return f"<App {self._lifespan.label}>"

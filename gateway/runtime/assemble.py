@@ -12,12 +12,13 @@ from gateway.core.exchange import Exchange
 from gateway.decide.balance.registry import make_balancer
 from gateway.decide.resilience.overload import Overload
 from gateway.executors.registry import Executors
+from gateway.executors.turns import Turns
 from gateway.observe.registry import Registry
 from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.apps import Apps
 from gateway.runtime.entrances import EntranceMaker, Entrances
-from gateway.runtime.executor_process import steps_of
 from gateway.runtime.generation import Generation, Parts
+from gateway.runtime.shares import Shares
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Dialer
 from gateway.transport.flow import Buffered
@@ -41,13 +42,14 @@ class Gateway:
     ) -> None:
         self.upstreams = generation.upstreams
         self.entrances = entrances
-        self.executors = parts.executors
+        self._generation = generation
         self._parts = parts
         self._apps = parts.apps
         self._aggregates = parts.aggregates
         self.buffered = buffered
         self._deadlines = deadlines
         self._renewed_at = 0.0
+        self._begin(generation)
 
     def listener(self, index: int) -> Listener:
         """The listener of `settings.listen[index]`."""
@@ -62,10 +64,11 @@ class Gateway:
 
         Raises ProcessDied, AppError.
         """
-        await self.executors.start()
-        for upstream in self.upstreams.values():
-            await upstream.start()
-        await self._apps.start()
+        try:
+            await self._generation.start()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Let the applications end, behind the last request."""
@@ -107,9 +110,21 @@ class Gateway:
             if each.name in generation.upstreams:
                 generation.upstreams[each.name].follow(each)
         self.upstreams = generation.upstreams
+        self._generation = generation
         self.entrances.use(generation.entrances, generation.snapshot, generation.guarded)
         for upstream in left:
             upstream.retire()
+        self._begin(generation)
+
+    def _begin(self, generation: Generation) -> None:
+        self._parts.shares.use(generation.share)
+        self.executors.begin()
+
+    @property
+    def executors(self) -> Executors:
+        """Those of the config that serves."""
+        assert self._generation.executors is not None
+        return self._generation.executors
 
     def begin_drain(self) -> None:
         """Idle client connections close now, the others with their next answer; WebSockets of applications, too."""
@@ -153,13 +168,13 @@ def assemble(
     dialer = Dialer(loop, resolver)
     outbox = Outbox(loop.call_soon)
     buffered = Buffered(settings.limits.buffered_bytes, others_buffered)
-    executors = Executors(settings.executors, registry, loop, steps_of(settings))
     parts = Parts(
         registry=registry,
         loop=loop,
         clock=clock,
-        executors=executors,
-        apps=Apps(executors),
+        turns=Turns(),
+        shares=Shares(),
+        apps=Apps(),
         aggregates=Aggregates(registry=registry, loop=loop, now=clock),
         via=_via(settings),
         entrances=EntranceMaker(registry, loop, clock, deadlines, buffered, outbox, log),

@@ -1,6 +1,7 @@
 """What a process of an executor is told at its start: how to log, and which of the users' Python it will run."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from gateway.config.settings import GatewaySettings
 from gateway.executors.frames import Step
@@ -10,8 +11,21 @@ from gateway.pipeline.python import know_file, known_files, load, load_plugin
 from gateway.pipeline.settings import CallableSettings, HandlerSettings
 
 
-def steps_of(settings: GatewaySettings) -> Callable[[str], list[Step]]:
-    """The steps by the name of the executor; the users' files are those that are known when it is asked."""
+@dataclass(frozen=True, slots=True)
+class ProcessSteps:
+    """What a process of one executor runs at its start; the users' files are those that are known when it is asked."""
+
+    log: LogSettings
+    executor: str
+    handlers: tuple[str, ...]
+    plugins: tuple[str, ...]
+
+    def __call__(self) -> list[Step]:
+        return [(_log_as, (self.log, self.executor)), (_import, (known_files(), self.handlers, self.plugins))]
+
+
+def steps_of(settings: GatewaySettings) -> Callable[[str], ProcessSteps]:
+    """The steps by the name of the executor."""
     handlers: dict[str, set[str]] = {each.name: set() for each in settings.executors}
     plugins: dict[str, set[str]] = {each.name: set() for each in settings.executors}
 
@@ -24,11 +38,8 @@ def steps_of(settings: GatewaySettings) -> Callable[[str], list[Step]]:
         for plugin in route.plugins:
             note(plugins, plugin.call)
 
-    def steps(name: str) -> list[Step]:
-        return [
-            (_log_as, (settings.log, name)),
-            (_import, (known_files(), sorted(handlers[name]), sorted(plugins[name]))),
-        ]
+    def steps(name: str) -> ProcessSteps:
+        return ProcessSteps(settings.log, name, tuple(sorted(handlers[name])), tuple(sorted(plugins[name])))
 
     return steps
 

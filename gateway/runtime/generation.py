@@ -9,16 +9,21 @@ from gateway.config.settings import GatewaySettings
 from gateway.core.address import Address
 from gateway.core.clock import Clock
 from gateway.decide.route.table import RouteTable
+from gateway.executors.executor import Executor
 from gateway.executors.registry import Executors
+from gateway.executors.turns import Turns
 from gateway.observe.registry import Registry
 from gateway.pipeline.fetcher import Fetcher
 from gateway.pipeline.handle import Snapshot
-from gateway.pipeline.route import Route, RouteStats
+from gateway.pipeline.lane import LaneAnswer
+from gateway.pipeline.route import Route, RouteStats, WatchedStats
 from gateway.pipeline.settings import RouteSettings
 from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.answers import Answers
-from gateway.runtime.apps import Apps
+from gateway.runtime.apps import App, Apps
 from gateway.runtime.entrances import Entrance, EntranceMaker, guarded_elsewhere
+from gateway.runtime.executor_process import steps_of
+from gateway.runtime.shares import Shares
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
 
@@ -30,7 +35,8 @@ class Parts:
     registry: Registry
     loop: asyncio.AbstractEventLoop
     clock: Clock
-    executors: Executors
+    turns: Turns
+    shares: Shares
     apps: Apps
     aggregates: Aggregates
     via: str
@@ -42,7 +48,8 @@ class Parts:
 class Generation:
     """Make it on the loop; `build` on any thread; then `start` on the loop; then it serves, or `discard`.
 
-    Upstreams of `before` and entrances of `doors` whose settings are the same are taken over with all their state.
+    Upstreams of `before`, entrances of `doors`, executors and applications whose settings are the same are taken over
+    with all their state.
     """
 
     def __init__(self, parts: Parts, before: Mapping[str, Upstream], doors: Sequence[Entrance]) -> None:
@@ -57,24 +64,18 @@ class Generation:
         self.fresh: list[Upstream] = []
         """Those of `upstreams` that were not there before."""
         self.snapshot: Snapshot | None = None
+        self.share = parts.shares.next()
         # the dict is filled by `build`; the fetcher has to know the thread of the loop
-        fetcher = Fetcher(self.upstreams, loop=parts.loop, now=parts.clock, via=parts.via)
-        self._answers = Answers(
-            self.upstreams,
-            executors=parts.executors,
-            apps=parts.apps,
-            aggregates=parts.aggregates,
-            registry=parts.registry,
-            fetcher=fetcher,
-            via=parts.via,
-            now=parts.clock,
-        )
+        self._fetcher = Fetcher(self.upstreams, loop=parts.loop, now=parts.clock, via=parts.via)
+        self.executors: Executors | None = None
 
     def build(self, settings: GatewaySettings) -> Snapshot:
         """Touches no socket. Raises TlsError on unreadable certificates, CodeError on Python that cannot be used."""
         for each in settings.upstreams:
             self.upstreams[each.name] = self._upstream(each)
-        routes = [(each.match, self._route(each, settings)) for each in settings.routes]
+        self.executors = self._make_executors(settings)
+        answers = self._make_answers(self.executors)
+        routes = [(each.match, self._route(each, settings, answers)) for each in settings.routes]
         snapshot = self.snapshot = Snapshot(
             table=RouteTable(routes),
             trusted=tuple(ip_network(each, strict=False) for each in settings.trusted_proxies),
@@ -84,16 +85,23 @@ class Generation:
             found = self._doors.get(listen)
             self.entrances.append(found or self._parts.entrances.make(listen, settings, snapshot))
             self.guarded[listen.address] = guarded_elsewhere(listen, settings.listen)
+        self._before, self._doors = {}, {}
         return snapshot
 
     async def start(self) -> None:
-        """Resolve the names of new upstreams."""
-        await asyncio.gather(*[upstream.start() for upstream in self.fresh])
+        """Resolve names, start processes and applications, as far as they are new. Raises ProcessDied, AppError."""
+        fresh = self.share.fresh
+        processes = [each.start() for each in fresh if isinstance(each, Executor)]
+        await asyncio.gather(*[upstream.start() for upstream in self.fresh], *processes)
+        for each in fresh:
+            if isinstance(each, App):
+                await each.start()
 
     def discard(self) -> None:
         """It never serves."""
         for upstream in self.fresh:
             upstream.discard()
+        self._parts.shares.discard(self.share)
 
     def _upstream(self, settings: UpstreamSettings) -> Upstream:
         found = self._before.get(settings.name)
@@ -102,8 +110,39 @@ class Generation:
             self.fresh.append(found)
         return found
 
-    def _route(self, settings: RouteSettings, gateway: GatewaySettings) -> Route:
+    def _make_executors(self, settings: GatewaySettings) -> Executors:
+        parts = self._parts
+        return Executors(
+            settings.executors,
+            parts.registry,
+            parts.loop,
+            steps_of(settings),
+            turns=parts.turns,
+            share=self.share.take,
+        )
+
+    def _make_answers(self, executors: Executors) -> Answers:
+        parts = self._parts
+        return Answers(
+            self.upstreams,
+            executors=executors,
+            apps=parts.apps,
+            share=self.share,
+            aggregates=parts.aggregates,
+            registry=parts.registry,
+            fetcher=self._fetcher,
+            via=parts.via,
+            now=parts.clock,
+        )
+
+    def _route(self, settings: RouteSettings, gateway: GatewaySettings, answers: Answers) -> Route:
         limit = gateway.client.body_bytes if settings.body_bytes == -1 else settings.body_bytes
-        stats = RouteStats(settings.name, self._parts.registry)
-        answer = self._answers.make(settings)
+        answer = answers.make(settings)
+        stats = self._stats(settings.name, shares=isinstance(answer, LaneAnswer))
         return Route(name=settings.name, answer=answer, body_limit=limit, stats=stats, weight=settings.class_weight)
+
+    def _stats(self, name: str, *, shares: bool) -> RouteStats:
+        """shares: the exchanges may use what outlives this config."""
+        if not shares:
+            return RouteStats(name, self._parts.registry)
+        return WatchedStats(name, self._parts.registry, self.share.enter, self.share.leave)

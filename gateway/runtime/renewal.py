@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from gateway.config.settings import GatewaySettings
+from gateway.executors.process import ProcessDied
 from gateway.pipeline.python import CodeError
 from gateway.runtime.assemble import Gateway
 from gateway.runtime.control import Control, Forget, Prepare, Prepared, Refused, Use, Used, fetch_settings
@@ -70,7 +71,7 @@ class Renewal:
         except asyncio.CancelledError:
             generation.discard()
             raise
-        except (CodeError, OSError, ValueError) as error:
+        except (CodeError, OSError, ProcessDied, ValueError) as error:
             self._refuse(generation, message.number, str(error))
             return
         except Exception as error:

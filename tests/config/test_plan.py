@@ -75,12 +75,8 @@ def test_a_file_written_in_another_way_changes_nothing(loaded: Callable[..., Loa
             ["~ upstream orders: balance, timeout.connect"],
         ),
         ("upstreams", ":80]}", ":80], hedge: p95}", ["~ upstream orders: hedge"]),
-        (
-            "refused",
-            "threads: 4",
-            "threads: 5",
-            ["executor quick: threads: executors are made once at start; restart the gateway"],
-        ),
+        ("executors", "threads: 4", "threads: 5", ["~ executor quick: threads"]),
+        ("executors", "quick:", "slow:", ["- executor quick", "+ executor slow"]),
     ],
 )
 def test_each_change_is_told_by_name_with_its_keys(

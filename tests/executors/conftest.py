@@ -37,6 +37,7 @@ class Made:
         loop = asyncio.get_running_loop()
         more = () if steps is None else (steps,)
         executors = Executors(settings, self.registry, loop, *more)
+        executors.begin()
         self.executors.append(executors)
         return executors
 

@@ -93,10 +93,10 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(made: Mad
 
 async def test_the_measured_rate_says_when_to_come_back(made: Made) -> None:
     executor = made(threads=1, queue=2, timeout_s=60.0)
-    executor._meter.measure(100.0, busy=0, idle=0, lost=0, waiting=0)
+    executor._meter.measure(100.0, busy=0, idle=0, lost=0, waiting=0, limit=2)
     for _ in range(5):
         await executor.call(math.gcd, 1, 1)
-    executor._meter.measure(101.0, busy=0, idle=0, lost=0, waiting=0)
+    executor._meter.measure(101.0, busy=0, idle=0, lost=0, waiting=0, limit=2)
     held, first = await begun(executor)
     waiting = [asyncio.create_task(executor.call(held)) for _ in range(2)]
     await asyncio.sleep(0)

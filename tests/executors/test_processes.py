@@ -179,7 +179,7 @@ async def test_who_is_free_for_longest_comes_first(made: Made) -> None:
 
 async def test_one_that_cannot_start_says_why(made: Made, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ProcessDied, match="cannot start: ImportError: no module named shop"):
-        await started(made, lambda name: [(code.fail_to_start, ())])
+        await started(made, lambda name: lambda: [(code.fail_to_start, ())])
     made.registry.flush(monotonic())
     assert made.executors[-1].degraded == [0]
     assert "executor default is degraded: a process cannot start: ImportError" in caplog.text

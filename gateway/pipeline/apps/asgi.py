@@ -122,6 +122,11 @@ class Asgi(TaskAnswer):
         for socket in list(self._sockets):
             socket.close_away()
 
+    async def quiet(self, timeout_s: float) -> None:
+        """Returns when nothing works any more, or the time is up."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
     def close(self) -> None:
         """End what still works."""
         for task in self._tasks:
