@@ -19,7 +19,10 @@ class Queue(Model):
         default=_QUEUE.max,
         description="Requests that may wait, for each upstream and worker; one more is answered with 503 queue_full",
     )
-    wait: Wait = Field(default=_QUEUE.wait_s, description="For their turn; then 503 queue_timeout")
+    wait: Wait = Field(
+        default=_QUEUE.wait_s,
+        description="For their turn, then 503 queue_timeout; less where a line stands for long (503 shed_overload)",
+    )
     weight: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=_QUEUE.weight, description="Share of what becomes free, against the other queues"
     )

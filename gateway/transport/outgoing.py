@@ -18,19 +18,39 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """The connections of one worker that have something to write at the end of this turn."""
 
-    __slots__ = ("_waiting", "call_soon")
+    __slots__ = ("_ahead", "_call_soon", "_is_due", "_waiting")
 
     def __init__(self, call_soon: Callable[..., Any]) -> None:
-        self.call_soon = call_soon
+        self._call_soon = call_soon
+        self._is_due = False
         self._waiting: list[Outgoing] = []
+        self._ahead: list[Callable[[], None]] = []
 
     def add(self, connection: "Outgoing") -> None:
-        if not self._waiting:
-            self.call_soon(self._flush)
         self._waiting.append(connection)
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self._flush)
+
+    def ahead(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at the end of this turn; what it writes goes out before all else that waits."""
+        self._ahead.append(callback)
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self._flush)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
+        if self._ahead:
+            ahead, self._ahead = self._ahead, []
+            for callback in ahead:
+                try:
+                    callback()
+                except Exception:
+                    _log.exception("internal error in %r; please report it", callback)
+            first, self._waiting = self._waiting, []
+            waiting = first + waiting
+        self._is_due = False
         for connection in waiting:
             try:
                 connection.flush()

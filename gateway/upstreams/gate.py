@@ -1,15 +1,17 @@
 """The gate in front of an upstream: so many requests at once, the others wait their turn or are refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.decide.resilience.concurrency import Limiter
-from gateway.decide.resilience.queue import Place, Queue
+from gateway.decide.resilience.line import Place
+from gateway.decide.resilience.queue import Queue
 from gateway.decide.resilience.queue_settings import QueueSettings
 from gateway.observe.registry import Registry
 from gateway.transport.deadlines import Deadlines
+from gateway.transport.outgoing import Outbox
 
 
 class Waiter(Protocol):
@@ -51,7 +53,7 @@ class Gate:
         limiter: Limiter,
         queues: Sequence[QueueSettings],
         deadlines: Deadlines,
-        call_soon: Callable[[Callable[[], object]], object],
+        outbox: Outbox,
         registry: Registry,
     ) -> None:
         self.name = name
@@ -60,7 +62,7 @@ class Gate:
         self.deadline = self.armed = inf
         self._queue: Queue[Permit] = Queue(queues)
         self._deadlines = deadlines
-        self._call_soon = call_soon
+        self._outbox = outbox
         self._is_due = False
         self._cells = registry.cells
         self._meters = {each.name: _Meter(registry, each.name) for each in queues}
@@ -77,6 +79,7 @@ class Gate:
         if self.in_flight < self.limiter.limit and not self._queue:
             self.in_flight += 1
             permit.held = True
+            self._queue.passed(queue, now)
             return permit
         place, out = self._queue.put(permit, queue, now, until)
         if place is None:
@@ -96,7 +99,7 @@ class Gate:
         return len(self._queue)
 
     def freed(self) -> None:
-        """One that was under way ended: whose turn it is begins with the next turn of the loop."""
+        """One that was under way ended: whose turn it is begins at the end of this turn of the loop."""
         self.in_flight -= 1
         if self._queue:
             self._soon()
@@ -133,12 +136,11 @@ class Gate:
         # Not at once: the connection that became free is given back after its answer was passed on.
         if not self._is_due:
             self._is_due = True
-            self._call_soon(self._admit)
+            self._outbox.ahead(self._admit)
 
     def _admit(self) -> None:
         self._is_due = False
         now = self._deadlines.clock()
-        self._refuse_overdue(now)
         while self.in_flight < self.limiter.limit:
             place = self._queue.take(now)
             if place is None:
@@ -148,11 +150,11 @@ class Gate:
             permit._place, permit.held = None, True
             self._meters[place.line.settings.name].served(now - place.since)
             permit.waiter.on_permit(now)
+        self._refuse_overdue(now)  # behind them: the upstream must not wait for that
 
     def _refuse_overdue(self, now: float) -> None:
         for place in self._queue.overdue(now):
-            error = self._error("queue_timeout", f"waited {now - place.since:.3f}s for its turn", now)
-            self._refuse(place, error)
+            self._refuse(place, self._late(place, now))
 
     def _refuse(self, place: Place[Permit], error: GatewayError) -> None:
         meter = self._meters[place.line.settings.name]
@@ -162,14 +164,21 @@ class Gate:
         permit._place = None
         permit.waiter.on_no_permit(error)
 
+    def _late(self, place: Place[Permit], now: float) -> GatewayError:
+        name = place.line.settings.name
+        waited = f"waited {now - place.since:.3f}s for its turn"
+        if place.is_shed(now):
+            return self._error("shed_overload", f"{waited}, and the queue {name} stands too long to wait on", name, now)
+        return self._error("queue_timeout", waited, name, now)
+
     def _full(self, queue: str, now: float) -> GatewayError:
         settings = self._queue.lines[queue].settings
         if not settings.max:
-            return self._error("concurrency_limited", f"{self.limiter.limit} requests are under way", now)
-        return self._error("queue_full", f"{settings.max} requests wait in the queue {queue}", now)
+            return self._error("concurrency_limited", f"{self.limiter.limit} requests are under way", queue, now)
+        return self._error("queue_full", f"{settings.max} requests wait in the queue {queue}", queue, now)
 
-    def _error(self, reason: str, detail: str, now: float) -> GatewayError:
-        after = self._queue.retry_after_s(now)
+    def _error(self, reason: str, detail: str, queue: str, now: float) -> GatewayError:
+        after = self._queue.retry_after_s(queue, now)
         return GatewayError(reason, f"upstream {self.name}: {detail}", retry_after_s=after)
 
     def _arm(self, deadline: float) -> None:

@@ -273,7 +273,7 @@ def _gate(settings: UpstreamSettings, registry: Registry, deadlines: Deadlines, 
         limiter=Fixed(settings.concurrency) if isinstance(settings.concurrency, int) else Adaptive(),
         queues=settings.queues,
         deadlines=deadlines,
-        call_soon=outbox.call_soon,
+        outbox=outbox,
         registry=registry,
     )
 

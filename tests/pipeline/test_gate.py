@@ -65,6 +65,24 @@ async def test_who_waits_in_vain_gets_503_in_time() -> None:
     assert b"Retry-After: " in waits.received
 
 
+async def test_in_a_line_that_stands_for_long_one_is_refused_sooner() -> None:
+    gateway = wired(queues=(QueueSettings("default", max=9, wait_s=0.5),))
+    for _ in range(100):
+        ask(gateway)
+        await gateway.settle()
+        gateway.upstreams[0].send(ANSWER)
+        await gateway.settle()
+    ask(gateway)
+    await gateway.settle()
+    waiting = []
+    for _ in range(6):
+        waiting.append(ask(gateway))
+        await gateway.pass_time(0.2)
+    assert [status(each) for each in waiting[:2]] == [(503, "queue_timeout"), (503, "shed_overload")]
+    assert b"stands too long" in waiting[1].received
+    assert b"Retry-After: " in waiting[1].received
+
+
 async def test_one_too_many_is_refused_at_once() -> None:
     gateway = wired()
     clients = [ask(gateway) for _ in range(4)]

@@ -15,7 +15,7 @@ class DrainRate:
         self._at = self._count = 0.0
 
     def count(self, now: float) -> None:
-        """One left the queue to be served."""
+        """One was served."""
         self._count = self._count * exp((self._at - now) / TAU_S) + 1.0
         self._at = now
 
@@ -23,7 +23,7 @@ class DrainRate:
         """Events a second."""
         return self._count * exp((self._at - now) / TAU_S) / TAU_S
 
-    def retry_after_s(self, waiting: int, now: float) -> float:
-        """Until so many will have been served; between 1 s and 30 s."""
+    def time_s(self, waiting: int, now: float) -> float:
+        """Until so many will have been served; at most 30 s."""
         rate = self.rate(now)
-        return LONGEST_S if rate * LONGEST_S <= waiting else max(1.0, waiting / rate)
+        return LONGEST_S if waiting >= rate * LONGEST_S else waiting / rate

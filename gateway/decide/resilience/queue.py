@@ -2,55 +2,16 @@
 
 Between classes: stride scheduling (Waldspurger and Weihl, "Stride scheduling", 1995), so that each class has its share
 by weight as long as somebody waits in it, and a class that asks for less than its share never waits for the others.
-
-Within a class: first come, first served, until its line has not been empty for 100 ms. Such a line is a standing queue
-(Nichols and Jacobson, "Controlling queue delay", 2012): it only adds delay. Then the newest is next (adaptive LIFO, as
-in Maurer, "Fail at scale", 2015): who is served is served at once, and who waits longest, and is least likely to be
-still there, is refused. Unlike there, the wait is not cut to 5 ms meanwhile: it is what the operator promised.
+So the lower classes are the first whose lines stand, and are shed. Within a class: see `line.py`.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
 
-from gateway.decide.resilience.drain import DrainRate
+from gateway.decide.resilience.line import Line, Place, Who
 from gateway.decide.resilience.queue_settings import QueueSettings
-
-STANDING_S = 0.1
-"""A line that has not been empty for so long is a standing queue: CoDel's interval."""
-
-Who = TypeVar("Who")
-
-
-class Place(Generic[Who]):
-    """One place in a line."""
-
-    __slots__ = ("deadline", "line", "since", "who")
-
-    def __init__(self, who: Who, line: "Line[Who]", since: float, deadline: float) -> None:
-        self.who = who
-        self.line = line
-        self.since = since
-        self.deadline = deadline
-
-
-class Line(Generic[Who]):
-    """Those of one class."""
-
-    __slots__ = ("empty_at", "passed", "places", "settings")
-
-    def __init__(self, settings: QueueSettings) -> None:
-        self.settings = settings
-        self.places: OrderedDict[Place[Who], None] = OrderedDict()
-        self.passed = 0.0
-        """Served so far, each by its weight: the least is next."""
-        self.empty_at = -inf
-        """When it was seen empty last."""
-
-    def is_standing(self, now: float) -> bool:
-        return bool(self.places) and now - self.empty_at > STANDING_S
 
 
 class Queue(Generic[Who]):
@@ -58,8 +19,8 @@ class Queue(Generic[Who]):
 
     def __init__(self, classes: Sequence[QueueSettings]) -> None:
         self.lines: dict[str, Line[Who]] = {each.name: Line(each) for each in classes}
-        self.drain = DrainRate()
-        self._by_deadline: list[tuple[float, int, Place[Who]]] = []
+        self._hurried: list[tuple[float, int, Place[Who]]] = []
+        """Those whose own time ends before they have waited for as long as their class may, by that time."""
         self._number = 0
         self._passed = 0.0
         self._count = 0
@@ -75,32 +36,39 @@ class Queue(Generic[Who]):
         line = self.lines[name]
         out = None
         if len(line.places) >= line.settings.max:
-            if not line.places or not line.is_standing(now):
+            if not line.is_standing(now):
                 return None, None
             out = next(iter(line.places))
             self.remove(out, now)
         if not line.places:
             line.empty_at = now
             line.passed = max(line.passed, self._passed)
-        place = Place(who, line, now, min(until, now + line.settings.wait_s))
+        place = Place(who, line, now, until)
         line.places[place] = None
         self._count += 1
-        self._number += 1
-        heappush(self._by_deadline, (place.deadline, self._number, place))
+        if until < now + line.settings.wait_s:
+            self._number += 1
+            heappush(self._hurried, (until, self._number, place))
         return place, out
 
     def take(self, now: float) -> Place[Who] | None:
-        """Whose turn it is; who waited too long is to be taken out by `overdue` before."""
-        waiting = [line for line in self.lines.values() if line.places]
-        if not waiting:
+        """Whose turn it is; also one who is overdue and was not taken out yet."""
+        line: Line[Who] | None = None
+        for each in self.lines.values():
+            if each.places and (line is None or each.passed < line.passed):
+                line = each
+        if line is None:
             return None
-        line = min(waiting, key=_passed)
         place = next(reversed(line.places)) if line.is_standing(now) else next(iter(line.places))
         self._passed = line.passed
         line.passed += 1.0 / line.settings.weight
         self.remove(place, now)
-        self.drain.count(now)
+        line.drain.count(now)
         return place
+
+    def passed(self, name: str, now: float) -> None:
+        """One of that class did not have to wait."""
+        self.lines[name].drain.count(now)
 
     def remove(self, place: Place[Who], now: float) -> None:
         """Who waited there left. Doing so twice does nothing."""
@@ -113,9 +81,16 @@ class Queue(Generic[Who]):
 
     def overdue(self, now: float) -> list[Place[Who]]:
         """Take out all whose deadline has come."""
-        found = []
-        while self._by_deadline and self._by_deadline[0][0] <= now:
-            place = heappop(self._by_deadline)[2]
+        found: list[Place[Who]] = []
+        for line in self.lines.values():
+            if not line.places:
+                continue
+            line.measure(now)
+            while line.places and line.due((place := next(iter(line.places))).since) <= now:
+                self.remove(place, now)
+                found.append(place)
+        while self._hurried and self._hurried[0][0] <= now:
+            place = heappop(self._hurried)[2]
             if place in place.line.places:
                 self.remove(place, now)
                 found.append(place)
@@ -124,14 +99,15 @@ class Queue(Generic[Who]):
     @property
     def next_deadline(self) -> float:
         """When to look for those that are overdue; inf: nobody waits."""
-        while self._by_deadline and self._by_deadline[0][2] not in self._by_deadline[0][2].line.places:
-            heappop(self._by_deadline)
-        return self._by_deadline[0][0] if self._by_deadline else inf
+        while self._hurried and self._hurried[0][2] not in self._hurried[0][2].line.places:
+            heappop(self._hurried)
+        found = self._hurried[0][0] if self._hurried else inf
+        for line in self.lines.values():
+            if line.places:
+                found = min(found, line.due(next(iter(line.places)).since))
+        return found
 
-    def retry_after_s(self, now: float) -> float:
-        """When to come back: as long as it takes until all that wait now were served."""
-        return self.drain.retry_after_s(self._count, now)
-
-
-def _passed(line: Line[Who]) -> float:
-    return line.passed
+    def retry_after_s(self, name: str, now: float) -> float:
+        """When to come back: when all that wait in that class now were served, and one more; 1 to 30 s."""
+        line = self.lines[name]
+        return max(1.0, line.drain.time_s(len(line.places) + 1, now))

@@ -5,7 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.decide.resilience.queue import STANDING_S, Queue
+from gateway.decide.resilience.line import STANDING_S
+from gateway.decide.resilience.queue import Queue
 from gateway.decide.resilience.queue_settings import QueueSettings
 
 CLASSES = (QueueSettings("default", max=3, wait_s=0.5), QueueSettings("checkout", max=3, wait_s=3.0, weight=10))
@@ -102,8 +103,85 @@ def test_when_to_come_back_is_what_the_drain_rate_says() -> None:
     for _ in range(300):
         now += 0.01
         taken(queue, now)
-    assert 2.5 < queue.retry_after_s(now) < 3.5, "300 wait, 100 a second are served"
-    assert queue.retry_after_s(now + 60.0) == 30.0, "nothing drains"
+    assert 2.5 < queue.retry_after_s("default", now) < 3.5, "300 wait, 100 a second are served"
+    assert queue.retry_after_s("default", now + 60.0) == 30.0, "nothing drains"
+
+
+def test_who_had_not_to_wait_counts_for_when_to_come_back() -> None:
+    queue: Queue[str] = Queue((QueueSettings("default", max=0),))
+    for number in range(300):
+        queue.passed("default", number * 0.01)
+    assert queue.retry_after_s("default", 3.0) == 1.0
+    assert 5.0 < queue.retry_after_s("default", 9.5) <= 30.0, "nobody gets in any more"
+
+
+def flood(queue: Queue[float], seconds: float, *, arrive: float, drain: float, begin: float = 0.0) -> list[float]:
+    """So many come and are served a second; how long those waited who were refused, in order."""
+    waited: list[float] = []
+    served = 0
+    for number in range(int(seconds * arrive)):
+        now = begin + number / arrive
+        waited += [now - each.since for each in queue.overdue(now)]
+        queue.put(now, "default", now, 999.0)
+        while served < (now - begin) * drain and queue.take(now) is not None:
+            served += 1
+    return waited
+
+
+def test_in_a_line_that_stands_the_wait_shrinks_to_a_tenth() -> None:
+    queue: Queue[float] = Queue((QueueSettings("default", max=1000, wait_s=0.5),))
+    first = flood(queue, 0.55, arrive=2700.0, drain=700.0)
+    assert first
+    assert min(first) > 0.4, "for as long as the class may wait, nobody is refused sooner"
+    shrinking = flood(queue, 0.4, arrive=2700.0, drain=700.0, begin=0.55)
+    assert max(shrinking) < 0.5
+    steps = [sum(0.02 * number <= wait < 0.02 * (number + 1) for wait in shrinking) for number in range(25)]
+    assert max(steps) < 200, "never all at once"
+    later = flood(queue, 2.0, arrive=2700.0, drain=700.0, begin=0.95)
+    assert 0.045 < min(later[200:]) <= max(later[200:]) < 0.055
+    assert len(queue) < 200
+
+
+def test_a_burst_that_the_wait_bridges_loses_nobody() -> None:
+    queue: Queue[float] = Queue((QueueSettings("default", max=1000, wait_s=0.5),))
+    assert flood(queue, 0.2, arrive=2000.0, drain=1000.0) == []
+    assert flood(queue, 0.4, arrive=100.0, drain=1000.0, begin=0.2) == []
+    assert len(queue) == 0
+
+
+def test_a_slow_upstream_always_finds_somebody_in_line() -> None:
+    queue: Queue[float] = Queue((QueueSettings("default", max=1000, wait_s=10.0),))
+    waited = flood(queue, 100.0, arrive=2.0, drain=0.5)
+    assert min(waited[-50:]) > 8.0, "a tenth of the wait would be less than from one permit to the next"
+
+
+def test_a_line_that_was_empty_may_wait_as_long_as_ever() -> None:
+    queue: Queue[float] = Queue((QueueSettings("default", max=1000, wait_s=0.5),))
+    flood(queue, 3.0, arrive=2700.0, drain=700.0)
+    while queue.take(3.0):
+        pass
+    place, _ = queue.put(3.0, "default", 3.0, 99.0)
+    assert place is not None
+    assert place.deadline == 3.5
+    assert queue.next_deadline == 3.5
+
+
+def test_the_lower_class_is_shed_and_the_higher_never_waits() -> None:
+    """3 000 a second come, 300 of them orders, and 1 000 are served."""
+    queue: Queue[str] = Queue((QueueSettings("default"), QueueSettings("checkout", max=5000, wait_s=3.0, weight=10)))
+    waits: dict[str, list[float]] = {"default": [], "checkout": []}
+    refused: Counter[str] = Counter()
+    for number in range(9000):
+        now = number / 3000.0
+        refused.update(each.line.settings.name for each in queue.overdue(now))
+        queue.put("", "default" if number % 10 else "checkout", now, 99.0)
+        if number % 3 == 0:
+            place = queue.take(now)
+            assert place is not None
+            waits[place.line.settings.name].append(now - place.since)
+    assert refused.keys() == {"default"}
+    assert len(waits["checkout"]) >= 899
+    assert max(waits["checkout"]) < 0.01
 
 
 @given(st.lists(st.sampled_from(["put d", "put c", "take", "leave", "wait"]), max_size=200))
