@@ -1,5 +1,6 @@
 """From the model to the frozen Settings: defaults merged, paths resolved, names given."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.config import build_python
@@ -34,6 +35,7 @@ from gateway.transport.settings import (
     ConnectionsSettings,
     ListenSettings,
     ListenTlsSettings,
+    Pem,
     UpstreamTlsSettings,
 )
 from gateway.upstreams.settings import HealthSettings, TargetSettings, TimeoutSettings, UpstreamSettings
@@ -43,11 +45,11 @@ from gateway.wire.limits import HeadLimits
 def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySettings:
     """The settings of a config that was checked. `directory` is what paths in it are relative to."""
     admin, log, limits, shutdown = config.admin, config.log, config.limits, config.shutdown
-    waiting = queues(config.queues)
+    waiting, pems = queues(config.queues), Pems(directory)
     return GatewaySettings(
-        listen=tuple(listener(listen, directory) for listen in config.listen),
+        listen=tuple(listener(listen, pems) for listen in config.listen),
         routes=tuple(route(item, where(root, ("routes", index)), waiting) for index, item in enumerate(config.routes)),
-        upstreams=tuple(upstream(name, item, directory, waiting) for name, item in config.upstreams.items()),
+        upstreams=tuple(upstream(name, item, pems, waiting) for name, item in config.upstreams.items()),
         executors=build_python.executors(config.executors),
         loop_guard_s=config.loop_guard,
         admin=AdminSettings(admin.address, admin.token, frozenset(admin.open)),
@@ -70,15 +72,31 @@ def where(root: Value, path: KeyPath) -> str:
     return f"{mark.source.name}:{mark.line + 1}" if mark else ""
 
 
-def listener(listen: Listen, directory: Path) -> ListenSettings:
+class Pems:
+    """Reads each PEM file once, so that all who name it have the same."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._read: dict[str, Pem] = {"": Pem()}
+
+    def __call__(self, path: str) -> Pem:
+        """One that cannot be read now, though it could when it was checked, is empty: TLS refuses it."""
+        if path not in self._read:
+            file = self._directory / path
+            text = b""
+            with suppress(OSError):
+                text = file.read_bytes()
+            self._read[path] = Pem(str(file), text)
+        return self._read[path]
+
+
+def listener(listen: Listen, pems: Pems) -> ListenSettings:
     tls = None
     if listen.tls:
         client_ca = next((tls.client_ca for tls in listen.tls if tls.client_ca), "")
         tls = ListenTlsSettings(
-            tuple(
-                CertificateSettings(resolve(item.cert, directory), resolve(item.key, directory)) for item in listen.tls
-            ),
-            resolve(client_ca, directory),
+            tuple(CertificateSettings(pems(item.cert), pems(item.key)) for item in listen.tls),
+            pems(client_ca),
             listen.tls[0].min,
         )
     return ListenSettings(listen.address, tls, listen.backlog, bool(listen.redirect), listen.proxy_protocol)
@@ -109,7 +127,7 @@ def _client(config: Config) -> ClientSettings:
     )
 
 
-def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSettings, ...]) -> UpstreamSettings:
+def upstream(name: str, item: Upstream, pems: Pems, waiting: tuple[QueueSettings, ...]) -> UpstreamSettings:
     timeout, connections, tls, retry = item.timeout, item.connections, item.tls, item.retry
     return UpstreamSettings(
         name,
@@ -117,13 +135,7 @@ def upstream(name: str, item: Upstream, directory: Path, waiting: tuple[QueueSet
         item.balance,
         TimeoutSettings(timeout.connect, timeout.head, timeout.idle),
         ConnectionsSettings(connections.max, connections.wait, connections.idle, connections.idle_timeout),
-        UpstreamTlsSettings(
-            resolve(tls.ca, directory),
-            tls.verify,
-            tls.server_name,
-            resolve(tls.cert, directory),
-            resolve(tls.key, directory),
-        ),
+        UpstreamTlsSettings(pems(tls.ca), tls.verify, tls.server_name, pems(tls.cert), pems(tls.key)),
         health=_health(item.health),
         slow_start_s=item.slow_start,
         outlier=_outlier(item.outlier),

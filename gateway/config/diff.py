@@ -16,6 +16,7 @@ from gateway.pipeline.settings import (
     RedirectSettings,
     RespondSettings,
 )
+from gateway.transport.settings import CertificateSettings, Pem
 from gateway.upstreams.settings import UpstreamSettings
 
 _KEYS = {
@@ -30,6 +31,7 @@ _KEYS = {
     "class_weight": "queues.weight",
     "redirect_https": "redirect",
     "hedge.percentile": "hedge.after",
+    "tls.certificates": "tls.cert",
 }
 """Places that the config spells in another way, beyond the unit at their end."""
 _ANSWERS = {
@@ -139,7 +141,10 @@ def _keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """The keys under which two values differ."""
     if old == new:
         return
-    if not is_dataclass(old) or type(old) is not type(new):
+    if _names(old) == _names(new):
+        yield f"{path} (what the file holds)"
+        return
+    if not is_dataclass(old) or isinstance(old, Pem) or type(old) is not type(new):
         yield f"{_ANSWERS[type(old)]} becomes {_ANSWERS[type(new)]}" if type(old) in _ANSWERS else path
         return
     for each in fields(old):
@@ -150,6 +155,15 @@ def _keys(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from _targets(was, now)
         else:
             yield from _keys(was, now, _key(path, each.name))
+
+
+def _names(value: Any) -> Any:
+    """Of PEM files, the paths alone."""
+    if isinstance(value, Pem):
+        return value.path
+    if isinstance(value, CertificateSettings):
+        return value.cert.path, value.key.path
+    return [_names(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _key(path: str, name: str) -> str:

@@ -227,7 +227,9 @@ class UpstreamTls(Model):
     """TLS towards the targets."""
 
     ca: FilePath = Field(
-        default=_TLS.ca, description="CA certificates, PEM; without it those of the system", examples=["tls/ca.pem"]
+        default=_TLS.ca.path,
+        description="CA certificates, PEM; without it those of the system",
+        examples=["tls/ca.pem"],
     )
     verify: bool = Field(default=_TLS.verify, description="Check the target's certificate; false only for tests")
     server_name: FilePath = Field(
@@ -235,8 +237,8 @@ class UpstreamTls(Model):
         description="Name to ask for and to check; without it the target's",
         examples=["orders.internal"],
     )
-    cert: FilePath = Field(default=_TLS.cert, description="Client certificate, PEM", examples=["tls/client.pem"])
-    key: FilePath = Field(default=_TLS.key, description="Its private key, PEM", examples=["tls/client.key"])
+    cert: FilePath = Field(default=_TLS.cert.path, description="Client certificate, PEM", examples=["tls/client.pem"])
+    key: FilePath = Field(default=_TLS.key.path, description="Its private key, PEM", examples=["tls/client.key"])
 
 
 def _check_path(path: str) -> str:

@@ -133,7 +133,7 @@ class Doors:
                 cell = self._registry.gauge(
                     "gateway_tls_certificate_not_after_timestamp_seconds",
                     listener=each.settings.name,
-                    name=certificate.names[0] if certificate.names else pair.cert,
+                    name=certificate.names[0] if certificate.names else str(pair.cert),
                 )
                 now[cell] = certificate.not_after
         for cell in self._expiries - now.keys():

@@ -1,24 +1,41 @@
 """Settings of the sockets: listeners, client connections, connections to targets. Seconds and bytes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.address import Address
 from gateway.wire.limits import HeadLimits
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateSettings:
-    """A certificate chain and its key (PEM files). With several, the names in the certificate choose (SNI)."""
+class Pem:
+    """A PEM file as it was when the config was read: all workers use the same, also those that start later.
 
-    cert: str
-    key: str
+    False where no file is named.
+    """
+
+    path: str = ""
+    text: bytes = field(default=b"", repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.path)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSettings:
+    """A certificate chain and its key. With several, the names in the certificate choose (SNI)."""
+
+    cert: Pem
+    key: Pem
 
 
 @dataclass(frozen=True, slots=True)
 class ListenTlsSettings:
     certificates: tuple[CertificateSettings, ...]
-    client_ca: str = ""
-    """PEM file; when set, a client must show a certificate that it signed."""
+    client_ca: Pem = Pem()
+    """When set, a client must show a certificate that it signed."""
     min_version: str = "1.2"
 
 
@@ -63,10 +80,10 @@ class ConnectionsSettings:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTlsSettings:
-    """TLS towards a target. Empty strings mean: the system's roots, no client certificate, the target's name."""
+    """TLS towards a target. What is empty means: the system's roots, no client certificate, the target's name."""
 
-    ca: str = ""
+    ca: Pem = Pem()
     verify: bool = True
     server_name: str = ""
-    cert: str = ""
-    key: str = ""
+    cert: Pem = Pem()
+    key: Pem = Pem()

@@ -1,12 +1,14 @@
 """TLS: contexts for listeners and for targets, what certificates say, and errors that name the file to mend."""
 
+import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.transport.settings import CertificateSettings, ListenTlsSettings, UpstreamTlsSettings
+from gateway.transport.settings import CertificateSettings, ListenTlsSettings, Pem, UpstreamTlsSettings
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and AEAD only (Mozilla's intermediate profile without DHE, which costs the server)."""
@@ -35,23 +37,38 @@ class Certificate:
         return self.not_after <= (time.time() if now is None else now)
 
 
-def read_certificate(path: str) -> Certificate:
-    """The certificate in the PEM file `path`. Raises TlsError."""
-    _readable(path, "cert")
+def read_pem(path: str, key: str = "cert") -> Pem:
+    """The file `path`. Raises TlsError."""
     try:
-        # Not public, but in every CPython since 2.6; the alternative is a DER parser of our own.
-        found = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
-    except ssl.SSLError:
-        raise TlsError(f"{path} holds no certificate in PEM form", "cert") from None
+        with open(path, "rb") as file:
+            return Pem(path, file.read())
+    except OSError as error:
+        raise TlsError(f"{path} cannot be read: {error.strerror}", key) from None
+
+
+def read_certificate(pem: Pem) -> Certificate:
+    """The first certificate in `pem`. Raises TlsError."""
+    with _as_file(pem) as path:
+        try:
+            # Not public, but in every CPython since 2.6; the alternative is a DER parser of our own.
+            found = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
+        except ssl.SSLError:
+            raise TlsError(f"{pem} holds no certificate in PEM form", "cert") from None
     names = [value.lower() for kind, value in found.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     if not names:
         names = [value.lower() for part in found["subject"] for kind, value in part if kind == "commonName"]
     return Certificate(tuple(names), float(ssl.cert_time_to_seconds(found["notAfter"])))
 
 
-def certificate_expiry(path: str) -> float:
-    """When the certificate in the PEM file `path` expires, in Unix time. Raises TlsError."""
-    return read_certificate(path).not_after
+@contextmanager
+def _as_file(pem: Pem) -> Iterator[str]:
+    """A path to read it at, since OpenSSL takes certificates and keys from files alone: of one in memory."""
+    fd = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, pem.text)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 def server_tls(settings: ListenTlsSettings) -> ssl.SSLContext:
@@ -106,31 +123,30 @@ def client_tls(settings: UpstreamTlsSettings) -> ssl.SSLContext:
     return side
 
 
-def _load_roots(side: ssl.SSLContext, path: str, key: str) -> None:
-    _readable(path, key)
-    try:
-        side.load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        raise TlsError(f"{path} holds no certificates in PEM form", key) from None
+def _load_roots(side: ssl.SSLContext, pem: Pem, key: str) -> None:
+    with _as_file(pem) as path:
+        try:
+            side.load_verify_locations(cafile=path)
+        except ssl.SSLError:
+            raise TlsError(f"{pem} holds no certificates in PEM form", key) from None
 
 
-def _load_chain(side: ssl.SSLContext, cert: str, key: str) -> None:
-    _readable(cert, "cert")
-    _readable(key, "key")
-    try:
-        side.load_cert_chain(cert, key, password=_no_password(key))
-    except ssl.SSLError as error:
-        raise _chain_error(error, cert, key) from None
+def _load_chain(side: ssl.SSLContext, cert: Pem, key: Pem) -> None:
+    with _as_file(cert) as cert_path, _as_file(key) as key_path:
+        try:
+            side.load_cert_chain(cert_path, key_path, password=_no_password(key))
+        except ssl.SSLError as error:
+            raise _chain_error(error, cert, key) from None
 
 
-def _no_password(key: str) -> Callable[[], str]:
+def _no_password(key: Pem) -> Callable[[], str]:
     def ask() -> str:
         raise TlsError(f"{key} is encrypted: decrypt it with `openssl pkey -in {key} -out plain.pem`", "key")
 
     return ask
 
 
-def _chain_error(error: ssl.SSLError, cert: str, key: str) -> TlsError:
+def _chain_error(error: ssl.SSLError, cert: Pem, key: Pem) -> TlsError:
     if error.reason == "KEY_VALUES_MISMATCH":
         return TlsError(f"the key {key} does not belong to the certificate {cert}", "key")
     if error.reason in ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
@@ -140,14 +156,6 @@ def _chain_error(error: ssl.SSLError, cert: str, key: str) -> TlsError:
     except TlsError as found:
         return found
     return TlsError(f"{key} holds no private key in PEM form", "key")
-
-
-def _readable(path: str, key: str) -> None:
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise TlsError(f"{path} cannot be read: {error.strerror}", key) from None
 
 
 _REASONS = {

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.config.load import load
 from gateway.transport.settings import CertificateSettings, ListenTlsSettings
+from gateway.transport.tls import read_pem
 from tests.config.conftest import Faults, Write
 
 ROUTE = "routes: [{match: /, respond: 204}]\n"
@@ -44,13 +45,13 @@ routes: [{match: /, to: a}]
     settings = load(write(text)).settings
     assert settings.listen[0].tls == ListenTlsSettings(
         (
-            CertificateSettings(f"{tls}/a.pem", f"{tls}/a.key"),
-            CertificateSettings(f"{tls}/b.pem", f"{tls}/b.key"),
+            CertificateSettings(read_pem(f"{tls}/a.pem"), read_pem(f"{tls}/a.key")),
+            CertificateSettings(read_pem(f"{tls}/b.pem"), read_pem(f"{tls}/b.key")),
         ),
-        f"{tls}/ca.pem",
+        read_pem(f"{tls}/ca.pem"),
         "1.3",
     )
-    assert settings.upstreams[0].tls.ca == f"{tls}/ca.pem"
+    assert settings.upstreams[0].tls.ca == read_pem(f"{tls}/ca.pem")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from gateway.config.settings import GatewaySettings
 from gateway.core.address import Address
 from gateway.decide.route.match import parse_match
 from gateway.pipeline.settings import RespondSettings, RouteSettings
-from gateway.transport.settings import CertificateSettings, ListenSettings, ListenTlsSettings
+from gateway.transport.settings import CertificateSettings, ListenSettings, ListenTlsSettings, Pem
+from gateway.transport.tls import read_pem
 from tests.support.http import read_answers
 from tests.support.wired import Wired
 
@@ -23,7 +24,10 @@ def settings(tmp_path: Path) -> GatewaySettings:
     def tls(name: str, *names: str, client_ca: str = "") -> ListenTlsSettings:
         path = str(tmp_path / f"{name}.pem")
         authority.issue_cert(name, *names).private_key_and_cert_chain_pem.write_to_path(path)
-        return ListenTlsSettings((CertificateSettings(path, path),), client_ca=client_ca)
+        return ListenTlsSettings(
+            (CertificateSettings(read_pem(path), read_pem(path)),),
+            client_ca=read_pem(client_ca) if client_ca else Pem(),
+        )
 
     guarded = tls("secret.test", "*.inner.test", client_ca=str(tmp_path / "ca.pem"))
     return GatewaySettings(

@@ -17,7 +17,7 @@ import uvloop
 
 from gateway.transport.accept import BATCH, Acceptor
 from gateway.transport.settings import CertificateSettings, ListenTlsSettings
-from gateway.transport.tls import server_tls
+from gateway.transport.tls import read_pem, server_tls
 
 
 class Greeter(asyncio.Protocol):
@@ -239,7 +239,7 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     cert.cert_chain_pems[0].write_to_path(str(tmp_path / "cert"))
     client = ssl.create_default_context()
     ca.configure_trust(client)
-    pair = CertificateSettings(str(tmp_path / "cert"), str(tmp_path / "key"))
+    pair = CertificateSettings(read_pem(str(tmp_path / "cert")), read_pem(str(tmp_path / "key")))
     return server_tls(ListenTlsSettings((pair,))), client
 
 
