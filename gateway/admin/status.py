@@ -11,19 +11,12 @@ from gateway.admin.state import AdminState
 from gateway.admin.status_upstreams import queues, upstreams
 from gateway.admin.sums import quantile_ms, sums
 from gateway.admin.totals import Distribution, Reading
+from gateway.config.answer_text import answer_text
 from gateway.decide.route.settings import MatchSettings
 from gateway.executors.settings import ExecutorSettings
 from gateway.observe.memory import Slot
 from gateway.observe.metrics import BUCKETS
-from gateway.pipeline.settings import (
-    AppSettings,
-    ForwardSettings,
-    HandlerSettings,
-    RedirectSettings,
-    RespondSettings,
-    RouteSettings,
-    short_name,
-)
+from gateway.pipeline.settings import ForwardSettings, RouteSettings
 from gateway.transport.settings import ListenSettings
 
 Json = dict[str, Any]
@@ -152,21 +145,8 @@ def _match(match: MatchSettings) -> str:
 
 
 def _answer(route: RouteSettings) -> str:
-    answer = route.answer
-    if isinstance(answer, ForwardSettings):
-        whole = sum(share for _, share in answer.to)
-        if len(answer.to) == 1:
-            return f"to {answer.to[0][0]}"
-        return "to " + ", ".join(f"{name} {share * 100 / whole:.3g}%" for name, share in answer.to)
-    if isinstance(answer, RedirectSettings):
-        return f"redirect {answer.status} {answer.location}"
-    if isinstance(answer, RespondSettings):
-        return f"respond {answer.status}"
-    if isinstance(answer, HandlerSettings):
-        return f"handler {short_name(answer.call.run)}"
-    if isinstance(answer, AppSettings):
-        return f"{answer.kind} {short_name(answer.app)}"
-    return "aggregate " + ", ".join(source.name for source in answer.sources)
+    text = answer_text(route)
+    return f"to {text}" if isinstance(route.answer, ForwardSettings) else text
 
 
 def _executors(executors: Sequence[ExecutorSettings], slots: Iterable[Slot], reading: Reading) -> list[Json]:

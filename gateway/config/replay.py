@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from gateway.config.answer_text import answer_text
 from gateway.config.asked import host_name
 from gateway.config.explain import route_table
 from gateway.config.settings import GatewaySettings
-from gateway.config.show import answer_text
 from gateway.core.json import loads
 from gateway.decide.route.path import normalise_path
 from gateway.decide.route.table import Match, Miss, RouteTable

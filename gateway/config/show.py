@@ -5,18 +5,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.config import explain_python
+from gateway.config.answer_text import answer_text, percent
 from gateway.config.explain import Explained
 from gateway.config.settings import GatewaySettings
 from gateway.decide.route.form import Form, most_specific_first
-from gateway.pipeline.settings import (
-    AppSettings,
-    ForwardSettings,
-    HandlerSettings,
-    RedirectSettings,
-    RespondSettings,
-    RouteSettings,
-    short_name,
-)
+from gateway.pipeline.settings import RouteSettings
 
 
 def print_routes(settings: GatewaySettings) -> None:
@@ -46,25 +39,6 @@ def _row(form: Form[RouteSettings]) -> tuple[str, ...]:
     )
 
 
-def answer_text(route: RouteSettings) -> str:
-    """`orders`, `orders 90%, orders-next 10%`, `redirect https://...`, `respond 200`, `handler price.py:quote`."""
-    answer = route.answer
-    if isinstance(answer, RedirectSettings):
-        return f"redirect {answer.location}"
-    if isinstance(answer, RespondSettings):
-        return f"respond {answer.status}"
-    if isinstance(answer, HandlerSettings):
-        return f"handler {short_name(answer.call.run)}"
-    if isinstance(answer, AppSettings):
-        return f"{answer.kind} {short_name(answer.app)}"
-    if not isinstance(answer, ForwardSettings):
-        return "aggregate " + ", ".join(dict.fromkeys(source.to for source in answer.sources))
-    total = sum(share for _, share in answer.to)
-    if len(answer.to) == 1:
-        return answer.to[0][0]
-    return ", ".join(f"{name} {_percent(share / total)}" for name, share in answer.to)
-
-
 def print_explained(told: Explained) -> None:
     """The document of `explain` in lines."""
     for name, text in _lines(told):
@@ -84,7 +58,7 @@ def _lines(told: Explained) -> list[tuple[str, str]]:
         lines.append(("params", ", ".join(f"{name}={value}" for name, value in told["params"].items())))
     lines += explain_python.lines(told)
     for each in told.get("upstreams", []):
-        share = "" if each["share"] == 1 else f" {_percent(each['share'])}"
+        share = "" if each["share"] == 1 else f" {percent(each['share'])}"
         lines.append(("upstream", f"{each['upstream']}{share}"))
         among = f", one of {len(each['targets'])}" if len(each["targets"]) > 1 else ""
         lines.append(("target", f"{each['target']} ({each['balance']}{among}, with nothing in flight)"))
@@ -101,7 +75,3 @@ def _lines(told: Explained) -> list[tuple[str, str]]:
 
 
 _HOSTS = {"pass": "pass (the client's)", "upstream": "upstream (the target's)"}
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.4g}%"

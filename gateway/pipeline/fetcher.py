@@ -140,19 +140,9 @@ class RequestGateway(Gateway):
         except GatewayError as error:
             raise FetchError(error.reason.name, error.detail) from None
 
-    def fetch_blocking(
-        self,
-        upstream: str,
-        path: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | Headers | None = None,
-        body: bytes = b"",
-        json: Any = None,
-        timeout_s: float | None = None,
-    ) -> Fetched:
+    def fetch_blocking(self, upstream: str, path: str, **asked: Any) -> Fetched:
         """Raises what `fetch` does; RuntimeError on the event loop, which it would stall."""
         if self._fetcher.on_loop:
             raise RuntimeError("fetch_blocking would stall the event loop: `await request.gateway.fetch(...)` there")
-        asked = self.fetch(upstream, path, method=method, headers=headers, body=body, json=json, timeout_s=timeout_s)
-        return asyncio.run_coroutine_threadsafe(asked, self._fetcher.loop).result()
+        fetched = self.fetch(upstream, path, **asked)
+        return asyncio.run_coroutine_threadsafe(fetched, self._fetcher.loop).result()

@@ -54,7 +54,7 @@ def test_routes_shows_the_table_most_specific_first(write: Write) -> None:
     assert rows[1:] == [
         ["GET", "h.example", "/x/{id}", "a", "r", f"{path}:3"],
         ["any", "any", "/o", "a:", "b", "?c=*", "respond", "204", "hot", f"{path}:6"],
-        ["PUT", "any", "/o", "redirect", "/n", "old", f"{path}:5"],
+        ["PUT", "any", "/o", "redirect", "308", "/n", "old", f"{path}:5"],
         ["any", "any", "/*", "a", "50%,", "idle", "50%", "all", f"{path}:4"],
     ]
 

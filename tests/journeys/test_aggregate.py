@@ -7,12 +7,11 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.asking import get, line_of
 from tests.support.gateway import Gateway
-from tests.support.http import Answer
 from tests.support.raw import Raw
 from tests.support.stage import Act, Stage, ok, whole
 from tests.support.upstream import Recorded, Upstream, Wire
@@ -136,20 +135,9 @@ def _fresh(target: Upstream, stage: Stage) -> None:
     )
 
 
-def get(gateway: Gateway, path: str, *lines: str, method: str = "GET") -> Answer:
-    with Raw(gateway.port) as raw:
-        fields = "".join(f"{line}\r\n" for line in ("Host: shop.test", *lines))
-        return raw.send(f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()).answer(method)
-
-
 def asked(target: Upstream, name: str) -> Recorded:
     (found,) = [each for each in target.requests if each.line.split(b" ")[1].startswith(f"/{name}".encode())]
     return found
-
-
-def logged(gateway: Gateway, answer: Answer) -> dict[str, Any]:
-    request_id = answer.get("x-request-id")
-    return until(lambda: next((each for each in gateway.access_log() if each["request_id"] == request_id), None)) or {}
 
 
 def test_sources_are_joined_by_name_and_references_carry_values(gateway: Gateway, target: Upstream) -> None:
@@ -208,7 +196,7 @@ def test_sources_that_wait_for_nobody_are_asked_side_by_side(gateway: Gateway, s
 def test_the_log_and_the_metrics_tell_of_each_source(gateway: Gateway) -> None:
     answer = get(gateway, "/away")
     assert json.loads(answer.body)["good"] == {"good": True}
-    line = logged(gateway, answer)
+    line = line_of(gateway, answer)
     assert (line["route"], line["source"], line["upstream"], line["status"]) == ("away", "aggregate", None, 200)
     assert line["sources"]["good"]["status"] == 200
     assert line["sources"]["good"]["reason"] is None
@@ -307,7 +295,7 @@ def test_a_required_source_that_fails_ends_it_at_once(gateway: Gateway, stage: S
     detail = json.loads(answer.body)["detail"]
     assert detail == "the required source behind failed: it waits for bad, which failed: its status is 500"
     until(lambda: stage.gone == 1)  # the slow one is not waited for
-    line = logged(gateway, answer)
+    line = line_of(gateway, answer)
     assert line["reason"] == "aggregate_required_failed"
     assert {name: each["reason"] for name, each in line["sources"].items()} == {
         "good": line["sources"]["good"]["reason"],

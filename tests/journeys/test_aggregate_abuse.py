@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.asking import ask, get
 from tests.support.gateway import Gateway
 from tests.support.http import Answer
 from tests.support.raw import Raw
@@ -118,16 +119,6 @@ def left_behind(gateway: Gateway) -> dict[str, float]:
         'gateway_upstream_connections{state="active"',
     )
     return {name: value for name, value in gateway.metrics().items() if name.startswith(names) and value}
-
-
-def ask(path: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
-    fields = "".join(f"{line}\r\n" for line in ("Host: a", *lines))
-    return f"{method} {path} HTTP/{version}\r\n{fields}\r\n".encode()
-
-
-def get(gateway: Gateway, path: str, *lines: str, method: str = "GET") -> Answer:
-    with Raw(gateway.port) as raw:
-        return raw.send(ask(path, *lines, method=method)).answer(method)
 
 
 def why(answer: Answer) -> dict[str, str]:

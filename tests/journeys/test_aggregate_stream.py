@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.asking import ask, get
 from tests.support.gateway import Gateway
-from tests.support.http import Answer, read_answer
+from tests.support.http import read_answer
 from tests.support.raw import Raw
 from tests.support.stage import Stage, ok
 from tests.support.upstream import Upstream
@@ -76,16 +77,6 @@ def gateway(target: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def _fresh(target: Upstream, stage: Stage) -> None:
     target.requests.clear()
     stage.reset(first=ok({"id": 1}, indent=1), second=ok([2]), third=ok("third"))
-
-
-def ask(path: str, *lines: str, method: str = "GET") -> bytes:
-    fields = "".join(f"{line}\r\n" for line in ("Host: a", *lines))
-    return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
-
-
-def get(gateway: Gateway, path: str, *lines: str, method: str = "GET") -> Answer:
-    with Raw(gateway.port) as raw:
-        return raw.send(ask(path, *lines, method=method)).answer(method)
 
 
 def events(body: bytes) -> list[tuple[str, Any]]:

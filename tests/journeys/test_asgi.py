@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -36,38 +35,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-@pytest.fixture
-def client(gateway: Gateway) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.base_url, timeout=10, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-def ask(gateway: Gateway) -> Iterator[Callable[..., Answer]]:
-    """`ask(path, *lines)`: one request, every byte of its answer."""
-    with Raw(gateway.port) as raw:
-
-        def one(path: str, *lines: bytes, method: str = "GET", body: bytes = b"") -> Answer:
-            line = f"{method} {path} HTTP/1.1".encode()
-            return raw.send(request(*lines, line=line, body=body)).answer(method)
-
-        yield one
-
-
-def logged(gateway: Gateway, **fields: Any) -> dict[str, Any]:
-    """The last line of the access log that has these fields."""
-
-    def find() -> dict[str, Any] | None:
-        for line in reversed(gateway.access_log()):
-            if all(line[name] == value for name, value in fields.items()):
-                return line
-        return None
-
-    found = until(find, what=f"a line with {fields}")
-    assert found is not None
-    return found
-
-
 def plain_notes(client: httpx.Client) -> list[str]:
     return list(client.get("/plain/notes").json())
 
@@ -83,7 +50,7 @@ def test_a_route_of_fastapi(gateway: Gateway, client: httpx.Client) -> None:
         "database": "open",
         "url": f"{gateway.base_url}/site/hello/you?a=b%20c",
     }
-    line = logged(gateway, request_id=answer.headers["x-request-id"])
+    line = gateway.logged(request_id=answer.headers["x-request-id"])
     assert (line["source"], line["route"], line["status"], line["executor_ms"]) == ("app", "site", 200, None)
     assert line["overhead_ms"] < line["duration_ms"]
     until(lambda: gateway.metric("gateway_http_requests_total", route="site", source="app", code="200"))
@@ -168,7 +135,7 @@ def test_a_client_that_leaves_ends_the_stream(gateway: Gateway, client: httpx.Cl
         raw.send(request(line=b"GET /site/gated/left HTTP/1.1"))
         raw.until(b"0 of left")
     until(lambda: "gated left ended" in client.get("/site/notes").json()["notes"])
-    assert logged(gateway, path="/site/gated/left")["reason"] == "client_closed"
+    assert gateway.logged(path="/site/gated/left")["reason"] == "client_closed"
 
 
 def test_work_behind_the_answer_goes_on_without_the_client(gateway: Gateway, client: httpx.Client) -> None:
@@ -272,7 +239,7 @@ def test_an_error_behind_the_head_cuts_the_answer(gateway: Gateway, path: str) -
         answer = raw.rest()
     assert b"so far " in answer
     assert not answer.endswith(b"0\r\n\r\n")
-    line = logged(gateway, path=f"/plain/{path}")
+    line = gateway.logged(path=f"/plain/{path}")
     assert (line["status"], line["reason"]) == (200, "handler_error")
 
 
@@ -283,7 +250,7 @@ def test_an_application_that_stays_silent(gateway: Gateway, client: httpx.Client
     with Raw(gateway.port) as raw:
         raw.send(request(line=b"GET /brief/silent-behind-the-head HTTP/1.1"))
         assert raw.rest().endswith(b"1\r\nx\r\n")
-    assert logged(gateway, path="/brief/silent-behind-the-head")["reason"] == "handler_error"
+    assert gateway.logged(path="/brief/silent-behind-the-head")["reason"] == "handler_error"
 
 
 def test_an_application_hears_that_its_client_left(gateway: Gateway, client: httpx.Client) -> None:
@@ -298,7 +265,7 @@ def test_an_application_hears_that_its_client_left(gateway: Gateway, client: htt
 def test_an_application_that_takes_no_end_for_an_end_hurts_nobody(gateway: Gateway, client: httpx.Client) -> None:
     with Raw(gateway.port) as raw:
         raw.send(request(line=b"GET /plain/never-satisfied HTTP/1.1"))
-    assert logged(gateway, path="/plain/never-satisfied")["reason"] == "client_closed"
+    assert gateway.logged(path="/plain/never-satisfied")["reason"] == "client_closed"
     for _ in range(10):
         assert client.get("/site/hello/x", timeout=1).status_code == 200
 
@@ -307,7 +274,7 @@ def test_an_application_that_never_listens_ends_with_its_client(gateway: Gateway
     with Raw(gateway.port) as raw:
         raw.send(request(line=b"GET /plain/floods HTTP/1.1"))
         raw.until(b"\r\n\r\n")
-    assert logged(gateway, path="/plain/floods")["reason"] == "client_closed"
+    assert gateway.logged(path="/plain/floods")["reason"] == "client_closed"
     until(lambda: gateway.metric("gateway_http_requests_in_flight", route="plain") == 0)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.asking import get, log_of
 from tests.support.gateway import Gateway
-from tests.support.http import Answer
 from tests.support.raw import Raw
 from tests.support.upstream import Recorded, Upstream, Wire
 from tests.support.wait import until
@@ -116,25 +116,13 @@ routes:
         yield started
 
 
-def get(gateway: Gateway, path: str) -> Answer:
-    with Raw(gateway.port) as raw:
-        raw.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: private=1\r\n\r\n".encode())
-        return raw.answer()
-
-
-def log_of(gateway: Gateway, answer: Answer) -> str:
-    wanted = answer.get("x-request-id")
-    assert wanted
-    return until(lambda: wanted in gateway.errors and gateway.errors[gateway.errors.index(wanted) :])
-
-
 def last(target: Upstream) -> Recorded:
     return target.requests[-1]
 
 
 @pytest.mark.parametrize("path", ["/soon", "/plain"])
 def test_a_fetch_asks_an_upstream_of_the_config(gateway: Gateway, target: Upstream, path: str) -> None:
-    answer = get(gateway, path)
+    answer = get(gateway, path, "Connection: x-private", "X-Private: 1", "Cookie: private=1")
     assert json.loads(answer.body) == {"status": 200, "type": "text/x", "body": "ok"}
     sent = last(target)
     assert sent.line == b"GET /seen?a=%20 HTTP/1.1"

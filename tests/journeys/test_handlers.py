@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.asking import get, line_of, log_of
 from tests.support.gateway import Gateway
 from tests.support.http import Answer, read_answer
 from tests.support.raw import Raw
@@ -218,27 +219,6 @@ routes:
         yield started
 
 
-def get(gateway: Gateway, path: str, method: str = "GET", body: bytes = b"", fields: str = "") -> Answer:
-    length = f"Content-Length: {len(body)}\r\n" if body else ""
-    head = f"{method} {path} HTTP/1.1\r\nHost: shop.test\r\n{fields}{length}Connection: close\r\n\r\n"
-    with Raw(gateway.port) as raw:
-        raw.send(head.encode() + body)
-        return raw.answer(method)
-
-
-def line_of(gateway: Gateway, answer: Answer) -> dict[str, Any]:
-    """The access log line of that answer."""
-    wanted = answer.get("x-request-id")
-    return until(lambda: next((line for line in gateway.access_log() if line["request_id"] == wanted), None))
-
-
-def log_of(gateway: Gateway, answer: Answer) -> str:
-    """What the gateway's own log says from the line about that request on."""
-    wanted = answer.get("x-request-id")
-    assert wanted
-    return until(lambda: wanted in gateway.errors and gateway.errors[gateway.errors.index(wanted) :])
-
-
 def ended(gateway: Gateway, path: str, **wanted: Any) -> dict[str, Any]:
     """The first access log line of that path that says what is wanted."""
     wanted["path"] = path
@@ -310,7 +290,7 @@ def test_a_def_that_returns_a_coroutine_is_told_to_be_async(gateway: Gateway) ->
 
 @pytest.mark.parametrize("how", ["plain", "soon"])
 def test_head_gets_the_head_that_get_would(gateway: Gateway, how: str) -> None:
-    answer = get(gateway, f"/{how}/dict", "HEAD")
+    answer = get(gateway, f"/{how}/dict", method="HEAD")
     assert (answer.status, answer.get("content-length"), answer.body) == (200, "14", b"")
 
 
@@ -321,9 +301,9 @@ def test_a_handler_sees_the_request(gateway: Gateway) -> None:
     answer = get(
         gateway,
         "/seen/a%20b/./7?x=1&y=%20z",
-        "POST",
-        b"the body",
-        "Cookie: session=abc\r\nX-Tier: gold\r\nX-Gateway-Secret: 1\r\nConnection: x-gone\r\nX-Gone: 1\r\n",
+        *("Cookie: session=abc", "X-Tier: gold", "X-Gateway-Secret: 1", "Connection: x-gone", "X-Gone: 1"),
+        method="POST",
+        body=b"the body",
     )
     seen = json.loads(answer.body)
     assert seen["method"] == "POST"
@@ -349,7 +329,7 @@ def test_a_def_runs_on_an_executor_and_an_async_def_on_the_loop(gateway: Gateway
 
 @pytest.mark.parametrize("path", ["/echo", "/echo_plain"])
 def test_a_body_that_is_not_json_is_the_clients_fault(gateway: Gateway, path: str) -> None:
-    answer = get(gateway, path, "POST", b"{")
+    answer = get(gateway, path, method="POST", body=b"{")
     assert (answer.status, answer.reason) == (400, "bad_request")
     assert "not valid JSON" in json.loads(answer.body)["detail"]
 
@@ -373,7 +353,7 @@ def test_a_client_that_waits_is_told_to_go_on(gateway: Gateway) -> None:
 
 
 def test_a_body_beyond_its_limit_never_reaches_the_handler(gateway: Gateway) -> None:
-    answer = get(gateway, "/small", "POST", b" " * 1025)
+    answer = get(gateway, "/small", method="POST", body=b" " * 1025)
     assert (answer.status, answer.reason) == (413, "body_too_large")
     with Raw(gateway.port) as raw:
         raw.send(
@@ -622,13 +602,13 @@ def test_pieces_that_do_not_come_within_the_routes_timeout_cut_the_connection(ga
 def test_what_a_handler_in_a_process_returns_is_the_answer(
     gateway: Gateway, how: str, status: int, body: bytes | None
 ) -> None:
-    answer = get(gateway, f"/in-process?how={how}", "POST", b"{")
+    answer = get(gateway, f"/in-process?how={how}", method="POST", body=b"{")
     assert (answer.status, answer.reason) == (status, "bad_request" if body is None else None)
     assert body is None or answer.body == body
 
 
 def test_a_handler_can_run_in_another_process(gateway: Gateway) -> None:
-    said = [json.loads(get(gateway, "/in-process?how=pid", "POST", b"sent").body) for _ in range(2)]
+    said = [json.loads(get(gateway, "/in-process?how=pid", method="POST", body=b"sent").body) for _ in range(2)]
     assert said[0] == said[1]
     assert said[0]["body"] == "sent"
     assert str(said[0]["pid"]) not in {str(gateway.pid)}

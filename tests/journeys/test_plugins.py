@@ -4,12 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from tests.support.asking import get, line_of, log_of
 from tests.support.gateway import Gateway
-from tests.support.http import Answer
 from tests.support.raw import Raw
 from tests.support.upstream import Recorded, Upstream, Wire
 from tests.support.wait import until
@@ -287,27 +286,6 @@ routes:
         yield started
 
 
-def get(gateway: Gateway, path: str, method: str = "GET", body: bytes = b"", fields: str = "") -> Answer:
-    length = f"Content-Length: {len(body)}\r\n" if body else ""
-    head = f"{method} {path} HTTP/1.1\r\nHost: shop.test\r\n{fields}{length}Connection: close\r\n\r\n"
-    with Raw(gateway.port) as raw:
-        raw.send(head.encode() + body)
-        return raw.answer(method)
-
-
-def line_of(gateway: Gateway, answer: Answer) -> dict[str, Any]:
-    """The access log line of that answer."""
-    wanted = answer.get("x-request-id")
-    return until(lambda: next((line for line in gateway.access_log() if line["request_id"] == wanted), None))
-
-
-def log_of(gateway: Gateway, answer: Answer) -> str:
-    """What the gateway's own log says from the line about that request on."""
-    wanted = answer.get("x-request-id")
-    assert wanted
-    return until(lambda: wanted in gateway.errors and gateway.errors[gateway.errors.index(wanted) :])
-
-
 def last(target: Upstream) -> Recorded:
     return target.requests[-1]
 
@@ -321,7 +299,7 @@ def test_plugins_are_asked_in_the_order_of_the_file(gateway: Gateway, target: Up
 
 
 def test_what_a_plugin_changes_goes_to_the_upstream(gateway: Gateway, target: Upstream) -> None:
-    answer = get(gateway, "/rewrite/x?was=1", fields="Cookie: a=1\r\nUser-Agent: me\r\nX-Kept: 1\r\n")
+    answer = get(gateway, "/rewrite/x?was=1", "Cookie: a=1", "User-Agent: me", "X-Kept: 1")
     assert answer.status == 200
     sent = last(target)
     assert sent.line == b"GET /other/%41?q=%20 HTTP/1.1"
@@ -345,7 +323,7 @@ def test_a_changed_body_is_framed_anew(gateway: Gateway, target: Upstream, chunk
 
 
 def test_all_headers_can_be_replaced(gateway: Gateway, target: Upstream) -> None:
-    get(gateway, "/headers/x", "POST", b"abc", fields="X-Gone: 1\r\n")
+    get(gateway, "/headers/x", "X-Gone: 1", method="POST", body=b"abc")
     assert last(target).fields("x-only") == ["this"]
     assert last(target).fields("x-gone") == []
     assert last(target).fields("host") == ["shop.test"]
@@ -353,7 +331,7 @@ def test_all_headers_can_be_replaced(gateway: Gateway, target: Upstream) -> None
 
 
 def test_what_is_the_gateways_to_say_stays_its_own(gateway: Gateway, target: Upstream) -> None:
-    answer = get(gateway, "/meddle/x", "POST", b"abc")
+    answer = get(gateway, "/meddle/x", method="POST", body=b"abc")
     assert answer.status == 200
     sent = last(target)
     assert b"meddled" not in sent.head
@@ -373,7 +351,7 @@ def test_no_plugin_can_break_the_request_line(gateway: Gateway, target: Upstream
 
 
 def test_what_plugins_change_reaches_the_handler(gateway: Gateway) -> None:
-    seen = json.loads(get(gateway, "/handled/x", "POST", b"abc", fields="Cookie: a=1\r\n").body)
+    seen = json.loads(get(gateway, "/handled/x", "Cookie: a=1", method="POST", body=b"abc").body)
     assert (seen["path"], seen["body"], seen["state"]) == ("/other/%41", "ABC!", {"trail": ["first"]})
     names = {name.lower() for name, _ in seen["headers"]}
     assert "x-tier" in names
@@ -382,7 +360,7 @@ def test_what_plugins_change_reaches_the_handler(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("kind", ["asgi", "wsgi"])
 def test_what_plugins_change_reaches_the_application(gateway: Gateway, kind: str) -> None:
-    answer = get(gateway, f"/app-{kind}/x", "POST", b"abc")
+    answer = get(gateway, f"/app-{kind}/x", method="POST", body=b"abc")
     assert (answer.status, answer.body, answer.get("x-path")) == (200, b"ABC!", PATHS[kind])
 
 
@@ -503,7 +481,7 @@ def test_a_full_executor_denies_or_is_passed_by(gateway: Gateway) -> None:
 
 
 def test_json_that_is_none_is_the_clients_fault_whatever_is_allowed(gateway: Gateway) -> None:
-    answer = get(gateway, "/parse/x", "POST", b"{")
+    answer = get(gateway, "/parse/x", method="POST", body=b"{")
     assert (answer.status, answer.reason) == (400, "bad_request")
 
 
@@ -554,7 +532,7 @@ def dechunked(raw: bytes) -> int:
 
 
 def test_a_plugin_that_needs_a_larger_body_says_what_to_raise(gateway: Gateway) -> None:
-    answer = get(gateway, "/need-body/x", "POST", bytes(2000))
+    answer = get(gateway, "/need-body/x", method="POST", body=bytes(2000))
     assert (answer.status, answer.reason) == (500, "plugin_error")
     assert "buffer.request" in log_of(gateway, answer)
 
@@ -562,14 +540,14 @@ def test_a_plugin_that_needs_a_larger_body_says_what_to_raise(gateway: Gateway) 
 @pytest.mark.parametrize("path", ["/set-body/x", "/set-body-asgi/x"])
 def test_a_body_that_was_too_large_to_be_seen_cannot_be_replaced(gateway: Gateway, path: str) -> None:
     for size, expected in ((0, 200), (1024, 200), (1025, 500), (300_000, 500)):
-        assert get(gateway, path, "POST", bytes(size)).status == expected, size
+        assert get(gateway, path, method="POST", body=bytes(size)).status == expected, size
 
 
 # --- in another process ----------------------------------------------------------------------------------------------
 
 
 def test_a_plugin_in_a_process_changes_the_request_and_the_answer_here(gateway: Gateway, target: Upstream) -> None:
-    answer = get(gateway, "/elsewhere/x?a=1", "POST", b"abc")
+    answer = get(gateway, "/elsewhere/x?a=1", method="POST", body=b"abc")
     assert (answer.status, answer.body) == (200, b"ok elsewhere")
     sent = last(target)
     assert sent.line == b"POST /from-elsewhere?a=1 HTTP/1.1"
@@ -689,7 +667,7 @@ def test_the_body_of_a_stream_cannot_be_changed(gateway: Gateway, query: str) ->
 
 
 def test_head_and_answers_without_a_body_are_told(gateway: Gateway) -> None:
-    answer = get(gateway, "/change/x", "HEAD")
+    answer = get(gateway, "/change/x", method="HEAD")
     assert (answer.status, answer.get("content-length"), answer.get("x-saw")) == (200, "4", "200 streams None")
     answer = get(gateway, "/change/nothing")
     assert (answer.status, answer.get("x-saw"), answer.get("content-length")) == (204, "204 0 bytes None", None)

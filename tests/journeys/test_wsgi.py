@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -44,38 +43,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-@pytest.fixture
-def client(gateway: Gateway) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.base_url, timeout=10, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-def ask(gateway: Gateway) -> Iterator[Callable[..., Answer]]:
-    """`ask(path, *lines)`: one request, every byte of its answer."""
-    with Raw(gateway.port) as raw:
-
-        def one(path: str, *lines: bytes, method: str = "GET", body: bytes = b"") -> Answer:
-            line = f"{method} {path} HTTP/1.1".encode()
-            return raw.send(request(*lines, line=line, body=body)).answer(method)
-
-        yield one
-
-
-def logged(gateway: Gateway, **fields: Any) -> dict[str, Any]:
-    """The last line of the access log that has these fields."""
-
-    def find() -> dict[str, Any] | None:
-        for line in reversed(gateway.access_log()):
-            if all(line[name] == value for name, value in fields.items()):
-                return line
-        return None
-
-    found = until(find, what=f"a line with {fields}")
-    assert found is not None
-    return found
-
-
 # --- Flask -----------------------------------------------------------------------------------------------------------
 
 
@@ -85,7 +52,7 @@ def test_a_route_of_flask(gateway: Gateway, client: httpx.Client) -> None:
     url = f"{gateway.base_url}/site/hello/you?a=b%20c"
     assert answer.json() == {"hello": "you", "ip": "127.0.0.1", "here": "/site/hello/you", "url": url}
     assert answer.headers["content-length"] == str(len(answer.content))
-    line = logged(gateway, request_id=answer.headers["x-request-id"])
+    line = gateway.logged(request_id=answer.headers["x-request-id"])
     assert (line["source"], line["route"], line["status"], line["reason"]) == ("app", "site", 200, None)
     assert 0 < line["executor_ms"] <= line["duration_ms"]
     until(lambda: gateway.metric("gateway_http_requests_total", route="site", source="app", code="200"))
@@ -190,7 +157,7 @@ def test_an_answer_that_nobody_takes_any_more_is_closed(gateway: Gateway, client
         raw.send(request(line=b"GET /one/large/100000 HTTP/1.1"))
         raw.until(b"\r\n\r\n")
     until(lambda: client.get("/one/notes").json()["notes"] == ["large closed", "response closed"])
-    assert logged(gateway, path="/one/large/100000")["reason"] == "client_closed"
+    assert gateway.logged(path="/one/large/100000")["reason"] == "client_closed"
 
 
 def test_an_answer_to_head_is_closed_without_being_made(client: httpx.Client) -> None:
@@ -334,7 +301,7 @@ def test_an_error_before_the_head(gateway: Gateway, client: httpx.Client, path: 
     assert "Traceback" not in answer.text
     assert "plain_wsgi" not in answer.text
     until(lambda: f"request {problem['request_id']}: plain_wsgi.py:app failed" in gateway.errors)
-    assert logged(gateway, request_id=problem["request_id"])["source"] == "gateway"
+    assert gateway.logged(request_id=problem["request_id"])["source"] == "gateway"
 
 
 def test_an_error_behind_the_head_cuts_the_answer(gateway: Gateway) -> None:
@@ -343,7 +310,7 @@ def test_an_error_behind_the_head_cuts_the_answer(gateway: Gateway) -> None:
         answer = raw.rest()
     assert b"so far " in answer
     assert not answer.endswith(b"0\r\n\r\n")
-    line = logged(gateway, path="/plain/broken-off")
+    line = gateway.logged(path="/plain/broken-off")
     assert (line["status"], line["reason"]) == (200, "handler_error")
     until(lambda: "LookupError: a secret detail" in gateway.errors)
 

@@ -113,6 +113,15 @@ class Gateway:
         text = self.output
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
+    def logged(self, **fields: Any) -> dict[str, Any]:
+        """The last line of the access log that has these fields, as soon as there is one."""
+
+        def find() -> dict[str, Any] | None:
+            lines = reversed(self.access_log())
+            return next((line for line in lines if all(line[name] == fields[name] for name in fields)), None)
+
+        return until(find, what=f"a line with {fields}") or {}
+
     def wait_ready(self, timeout: float = 15.0) -> None:
         """Return when /readyz says 200. Raises AssertionError with its errors when it ends before that."""
         until(self._is_ready, timeout, f"gateway ready; it said:\n{self.errors}")
