@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "gateway.runtime.commands:status",
     "reload": "gateway.runtime.commands:reload",
     "drain": "gateway.runtime.commands:drain",
+    "top": "gateway.runtime.top:top",
 }
 """Name to `module:function`. To add a command: a line here."""
 

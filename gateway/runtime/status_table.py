@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.runtime.status_words import circuit, limit, overload, retries, targets_up
+from gateway.runtime.status_words import circuit, duration, limit, overload, retries, targets_up
 
 Document = dict[str, Any]
 Column = tuple[str, Callable[[Document], object]]
@@ -40,7 +40,7 @@ _ROUTES: Sequence[Column] = (
 _UPSTREAMS: Sequence[Column] = (
     ("upstream", lambda row: row["name"]),
     ("balance", lambda row: row["balance"]),
-    ("targets up", targets_up),
+    ("targets up", lambda row: targets_up(row) + (" (all bad, so all are used)" if row["panic"] else "")),
     ("circuit", lambda row: circuit(row["breaker"])),
     ("limit", lambda row: limit(row["limiter"])),
     ("waiting", lambda row: row["limiter"]["waiting"] if row["limiter"] else None),
@@ -92,7 +92,7 @@ def print_status(status: Document, console: Console | None = None) -> None:
         console.width = 400
     total = status["total"]
     console.print(
-        f"floodgate {status['version']}: [bold]{status['state']}[/] for {_duration(status['uptime_s'])}, "
+        f"floodgate {status['version']}: [bold]{status['state']}[/] for {duration(status['uptime_s'])}, "
         f"{total['requests']} requests ({total['errors']} errors), {total['in_flight']} in flight, "
         f"{total['connections']} connections; config {status['config']['path']}",
         highlight=False,
@@ -122,11 +122,3 @@ def table(columns: Sequence[Column], rows: Sequence[Document]) -> Table:
         cells = [value(row) for _, value in columns]
         found.add_row(*(Text("-" if cell is None else str(cell)) for cell in cells))
     return found
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if whole >= size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"

@@ -6,10 +6,9 @@ Document = dict[str, Any]
 
 
 def targets_up(upstream: Document) -> str:
-    """How many of the targets take part, and whether that is only because all are bad."""
-    targets = upstream["targets"]
-    up = sum(target["up"] is not False for target in targets)
-    return f"{up} of {len(targets)}" + (" (all bad, so all are used)" if upstream["panic"] else "")
+    """How many of the targets take part."""
+    up = sum(target["up"] is not False for target in upstream["targets"])
+    return f"{up} of {len(upstream['targets'])}"
 
 
 def circuit(breaker: Document | None) -> str | None:
@@ -40,3 +39,12 @@ def retries(found: Document) -> str:
 def overload(found: Document | None) -> str | None:
     """What is refused, and why."""
     return None if found is None else f"refuses {found['share']:.0%} ({found['cause']})"
+
+
+def duration(seconds: float) -> str:
+    """In its largest unit."""
+    whole = int(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
