@@ -44,17 +44,11 @@ _ANSWERS = {
 }
 _UNSEEN = ("source",)
 """Where something stands in a file changes nothing that it does."""
-_READ = "read once at start; restart the gateway"
 _REFUSED = {
     "workers": "the number of processes is fixed at start; restart the gateway",
     "admin": "the admin address is opened once at start; restart the gateway",
-    "log": _READ,
-    "access_log": _READ,
-    "limits": _READ,
-    "loop_guard": _READ,
 }
-"""What cannot be changed live, and why: a kind, or a key of the file. The one place that says so, for `plan` and for a
-reload."""
+"""What cannot be changed live, and why. The one place that says so, for `plan` and for a reload."""
 _NAMED = {"listeners": "listen", "routes": "routes", "upstreams": "upstreams", "executors": "executors"}
 """Kinds of what is told by name, with the fields where they stand."""
 _OTHERS = {

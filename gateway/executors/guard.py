@@ -61,8 +61,10 @@ class LoopGuard:
         self._beat = now
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more. On the loop."""
         self._closed = True
+        self._publish()
+        self._metrics.off_flush(self._publish)
 
     def _watch(self) -> None:
         seen = 0.0

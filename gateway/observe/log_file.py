@@ -44,6 +44,9 @@ class AccessLog:
         # each count has one thread that writes it, so that none needs a lock
         self._bytes_in = self._refused = 0
         self._bytes_out = self._lost = 0
+        self._counted = 0
+        """Dropped lines that the metric has."""
+        self._registry: Registry | None = None
         self._file = _File(path, sole_writer)
         self._batch = b""
         self._fault = ""
@@ -88,13 +91,25 @@ class AccessLog:
 
     def count_in(self, registry: Registry) -> None:
         """Keep `gateway_access_log_dropped_total` of `registry` up to date."""
-        index = registry.counter("gateway_access_log_dropped_total")
-        before = registry.cells[index]
+        self._registry = registry
+        registry.on_flush(self._count)
 
-        def update() -> None:
-            registry.cells[index] = before + self.dropped
+    def count_out(self) -> None:
+        """It has ended: count the last."""
+        if self._registry is not None:
+            self._count()
+            self._registry.off_flush(self._count)
 
-        registry.on_flush(update)
+    def _count(self) -> None:
+        if self._registry is not None:
+            dropped = self.dropped
+            self._registry.cells[self._registry.counter("gateway_access_log_dropped_total")] += dropped - self._counted
+            self._counted = dropped
+
+    @property
+    def ended(self) -> bool:
+        """Whether all was written or given up, after `close`."""
+        return not self._thread.is_alive()
 
     def reopen(self) -> None:
         """Open the path anew, after a rotation; lines that wait go to the new file."""

@@ -59,7 +59,8 @@ class Pipeline(Handler):
         self.memo: Memo[tuple[str, str, str], tuple[str, Match[Route]]] = Memo(MEMO_SIZE)
         self.guarded_elsewhere = guarded_elsewhere
         self._unmatched = unmatched
-        self._log = log
+        self.log = log
+        """Told of each exchange at its end."""
         self._now = now
         self._redirect_https = redirect_https
         self._id_prefix = f"{random.SystemRandom().getrandbits(80):020x}"
@@ -218,8 +219,8 @@ class Pipeline(Handler):
         stats = exchange.stats if isinstance(exchange, Call) else None
         self.in_flight -= 1
         (stats or self._unmatched).ended(exchange, duration)
-        if self._log is not None:
-            self._log(exchange)
+        if self.log is not None:
+            self.log(exchange)
 
 
 def is_covered(host: str, names: frozenset[str]) -> bool:

@@ -20,7 +20,7 @@ class Admission:
     ) -> None:
         self._slot = slots[index]
         self._others = [slot for slot in slots if slot.index != index]
-        self._limit = limit
+        self.limit = limit
         self._own = own
         self._clock = clock
 
@@ -30,7 +30,7 @@ class Admission:
         self._slot.connections = own
         for slot in self._others:
             own += slot.connections
-        return self._limit - own
+        return self.limit - own
 
     def ahead(self) -> bool:
         """True while this worker has clearly more connections than those that could take some."""

@@ -104,14 +104,17 @@ class Gateway:
 
     def use(self, generation: Generation) -> None:
         """Serve by it from the next request on; exchanges under way finish on what they began with."""
-        assert generation.snapshot is not None
+        settings, snapshot = generation.settings, generation.snapshot
+        assert settings is not None
+        assert snapshot is not None
         left = [each for name, each in self.upstreams.items() if generation.upstreams.get(name) is not each]
         for each in left:
             if each.name in generation.upstreams:
                 generation.upstreams[each.name].follow(each)
         self.upstreams = generation.upstreams
         self._generation = generation
-        self.entrances.use(generation.entrances, generation.snapshot, generation.guarded)
+        self.entrances.use(generation.entrances, snapshot, generation.guarded, settings.client)
+        self.buffered.limit_bytes = settings.limits.buffered_bytes
         for upstream in left:
             upstream.retire()
         self._begin(generation)
@@ -177,13 +180,13 @@ def assemble(
         apps=Apps(),
         aggregates=Aggregates(registry=registry, loop=loop, now=clock),
         via=_via(settings),
-        entrances=EntranceMaker(registry, loop, clock, deadlines, buffered, outbox, log),
+        entrances=EntranceMaker(registry, loop, clock, deadlines, buffered, outbox),
         upstream=lambda each: _upstream(each, registry, dialer, resolver, deadlines, outbox, loop),
     )
     generation = Generation(parts, {}, ())
     snapshot = generation.build(settings)
-    entrances = Entrances(loop, clock)
-    entrances.use(generation.entrances, snapshot, generation.guarded)
+    entrances = Entrances(loop, clock, log)
+    entrances.use(generation.entrances, snapshot, generation.guarded, settings.client)
     gauge = registry.gauge("gateway_buffered_bytes")
     registry.on_flush(lambda: registry.cells.__setitem__(gauge, float(buffered.value)))
     return Gateway(

@@ -31,13 +31,10 @@ class _Door:
 class Doors:
     """Belongs to the loop thread."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, registry: Registry, admission: Admission, handshake_s: float
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, registry: Registry, admission: Admission) -> None:
         self._loop = loop
         self._registry = registry
         self._admission = admission
-        self._handshake_s = handshake_s
         self._doors: list[_Door] = []
         self._left: list[Acceptor] = []
         """Without a socket, until their last handshake."""
@@ -109,7 +106,7 @@ class Doors:
             admission=self._admission,
             events=_Counted(self._registry, entrance.settings.name),
             tls=entrance.tls,
-            handshake_s=self._handshake_s,
+            handshake_s=entrance.listener.settings.header_timeout_s,
             proxy_protocol=entrance.settings.proxy_protocol,
             refusal=refusal,
             highest_fd=highest_client_descriptor(),
@@ -123,6 +120,7 @@ class Doors:
             partial(ServerConnection, entrance.listener),
             tls=entrance.tls,
             proxy_protocol=entrance.settings.proxy_protocol,
+            handshake_s=entrance.listener.settings.header_timeout_s,
         )
 
     def _tell_expiries(self, entrances: Sequence[Entrance]) -> None:

@@ -17,8 +17,10 @@ from gateway.transport.deadlines import Deadlines
 from gateway.transport.flow import Buffered
 from gateway.transport.listener import Listener
 from gateway.transport.outgoing import Outbox
-from gateway.transport.settings import ListenSettings
+from gateway.transport.settings import ClientSettings, ListenSettings
 from gateway.transport.tls import read_certificate, server_tls
+
+Log = Callable[[Exchange], None] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -43,14 +45,13 @@ class EntranceMaker:
     deadlines: Deadlines
     buffered: Buffered
     outbox: Outbox
-    log: Callable[[Exchange], None] | None
 
     def make(self, settings: ListenSettings, gateway: GatewaySettings, snapshot: Snapshot) -> Entrance:
         """Raises TlsError."""
         pipeline = Pipeline(
             snapshot,
             unmatched=RouteStats(UNMATCHED, self.registry),
-            log=self.log,
+            log=None,
             now=self.clock,
             redirect_https=settings.redirect_https,
         )
@@ -86,14 +87,21 @@ class EntranceMaker:
 class Entrances:
     """Those that take connections, and those whose last connections have not ended. Belongs to the loop thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, log: Log) -> None:
         self._loop = loop
         self._clock = clock
+        self._log = log
         self.open: Sequence[Entrance] = ()
         """In the order of `listen`."""
         self._leaving: list[Entrance] = []
 
-    def use(self, entrances: Sequence[Entrance], snapshot: Snapshot, guarded: Mapping[Address, frozenset[str]]) -> None:
+    def use(
+        self,
+        entrances: Sequence[Entrance],
+        snapshot: Snapshot,
+        guarded: Mapping[Address, frozenset[str]],
+        client: ClientSettings,
+    ) -> None:
         """Take connections by these. Those of an address that is no longer there end with the answer under way."""
         for each in self.open:
             if each not in entrances:
@@ -106,6 +114,14 @@ class Entrances:
         for each in self:
             names = guarded.get(each.settings.address, each.pipeline.guarded_elsewhere)
             each.pipeline.use(snapshot, names)
+            each.pipeline.log = self._log
+            each.listener.use(client)
+
+    def log_to(self, log: Log) -> None:
+        """Tell `log` of exchanges that end from now on."""
+        self._log = log
+        for each in self:
+            each.pipeline.log = log
 
     def renew(self) -> None:
         """Empty the memos, and forget those that have nothing left: to be called once a second."""

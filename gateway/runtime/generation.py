@@ -64,6 +64,7 @@ class Generation:
         self.fresh: list[Upstream] = []
         """Those of `upstreams` that were not there before."""
         self.snapshot: Snapshot | None = None
+        self.settings: GatewaySettings | None = None
         self.share = parts.shares.next()
         # the dict is filled by `build`; the fetcher has to know the thread of the loop
         self._fetcher = Fetcher(self.upstreams, loop=parts.loop, now=parts.clock, via=parts.via)
@@ -71,6 +72,7 @@ class Generation:
 
     def build(self, settings: GatewaySettings) -> Snapshot:
         """Touches no socket. Raises TlsError on unreadable certificates, CodeError on Python that cannot be used."""
+        self.settings = settings
         for each in settings.upstreams:
             self.upstreams[each.name] = self._upstream(each)
         self.executors = self._make_executors(settings)

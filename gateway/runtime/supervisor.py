@@ -18,6 +18,7 @@ from dataclasses import replace
 from gateway.admin.app import build_app
 from gateway.admin.state import Reloaded, Reloads, TargetFacts
 from gateway.config.settings import GatewaySettings
+from gateway.observe.logs import setup
 from gateway.observe.memory import HUNG_AFTER_S, SharedMemory, Slot, WorkerState
 from gateway.runtime.admin_thread import AdminThread
 from gateway.runtime.control import Message, Reopen, store_settings
@@ -133,6 +134,10 @@ class Supervisor:
 
     def _on_used(self, settings: GatewaySettings) -> None:
         before, self._settings = self._settings, settings
+        if settings.log != before.log:
+            setup(settings.log, "supervisor")
+        if settings.limits.connections != before.limits.connections:
+            self._warn_of_descriptors()
         _tell_listeners(before.listen, settings.listen)
         self._book.keep(settings.upstreams)
         self._prober.check(settings.upstreams)
@@ -151,12 +156,12 @@ class Supervisor:
             self._loop.close()
 
     async def _run(self) -> int:
-        limit = raise_descriptor_limit()
+        raise_descriptor_limit()
         admin = self._open()
         thread = AdminThread(build_app(self), admin.sock)
         workers = self._workers = self._make_workers()
         self._on_signals()
-        serving = self._loop.create_task(self._serve(workers, thread, admin, limit))
+        serving = self._loop.create_task(self._serve(workers, thread, admin))
         at_once = self._loop.create_task(self._stop_now.wait())
         try:
             await asyncio.wait({serving, at_once}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,10 +176,10 @@ class Supervisor:
         _log.info("stopped")
         return 0
 
-    async def _serve(self, workers: Workers, thread: AdminThread, admin: OpenSocket, limit: int) -> None:
+    async def _serve(self, workers: Workers, thread: AdminThread, admin: OpenSocket) -> None:
         thread.start()
         await workers.start()
-        self._greet(admin, limit)
+        self._greet(admin)
         self._prober.check(self._settings.upstreams)
         await self._serve_until_ended(workers)
 
@@ -268,11 +273,15 @@ class Supervisor:
         else:
             _log.info("all workers were replaced")
 
-    def _greet(self, admin: OpenSocket, limit: int) -> None:
+    def _greet(self, admin: OpenSocket) -> None:
         _tell_listeners((), self._settings.listen)
         _log.info("admin on %s%s", "" if admin.address.path else "http://", admin.address)
-        wanted = self._settings.limits.connections
-        _log.info("%d worker(s), pid %d; at most %d open files a worker", self._settings.workers, os.getpid(), limit)
+        workers, limit = self._settings.workers, raise_descriptor_limit()
+        _log.info("%d worker(s), pid %d; at most %d open files a worker", workers, os.getpid(), limit)
+        self._warn_of_descriptors()
+
+    def _warn_of_descriptors(self) -> None:
+        limit, wanted = raise_descriptor_limit(), self._settings.limits.connections
         if limit < wanted:
             _log.warning(
                 "limits.connections is %d, but a process may have only %d files open: raise LimitNOFILE or ulimit -n",

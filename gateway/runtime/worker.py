@@ -12,8 +12,6 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -21,17 +19,14 @@ import uvloop
 
 from gateway.config.settings import GatewaySettings
 from gateway.core.clock import monotonic
-from gateway.core.exchange import Exchange
 from gateway.executors.guard import LoopGuard
 from gateway.executors.process import ProcessDied
 from gateway.executors.turns import SWITCH_S
-from gateway.observe.access_log import AccessLog, compile_formatter
 from gateway.observe.lag import LagMeter
 from gateway.observe.logs import setup
 from gateway.observe.memory import SharedMemory, WorkerState
 from gateway.observe.registry import Registry
 from gateway.pipeline.python import CodeError, look_in
-from gateway.pipeline.route import Call
 from gateway.runtime.admission import Admission
 from gateway.runtime.assemble import assemble
 from gateway.runtime.control import (
@@ -50,6 +45,7 @@ from gateway.runtime.control import (
 )
 from gateway.runtime.doors import Doors
 from gateway.runtime.drain import drain
+from gateway.runtime.exchange_log import ExchangeLog
 from gateway.runtime.memory_use import MemoryUse
 from gateway.runtime.overload_watch import OverloadWatch
 from gateway.runtime.renewal import Renewal
@@ -82,23 +78,25 @@ class Worker:
         self._slots = memory.slots[: start.slots]
         self._slot = memory.slot(start.slot)
         self._registry = Registry(self._slot)
-        self._access_log = self._open_access_log()
+        self._log = ExchangeLog(self._registry, start.slot, sole_writer=settings.workers == 1)
+        self._log.use(settings.access_log)
         self._gateway = assemble(
             settings,
             self._registry,
             loop,
-            log=self._exchange_log(),
+            log=self._log.tell,
             others_buffered=self._others_buffered,
         )
         self._renewal = Renewal(self._gateway, control, self._on_renewed)
-        admission = Admission(self._slots, self._slot.index, settings.limits.connections, self._count)
-        self._doors = Doors(loop, self._registry, admission, settings.client.header_timeout_s)
+        self._admission = Admission(self._slots, self._slot.index, settings.limits.connections, self._count)
+        self._doors = Doors(loop, self._registry, self._admission)
         self._doors.use(self._gateway.entrances.open, start.sockets)
         self._ticks = 0
         self._due = monotonic()
         self._lag = LagMeter(self._registry, start.slot)
         self._overload = OverloadWatch(start.slot, MemoryUse(settings.workers).share)
         self._guard: LoopGuard | None = None
+        self._runner: FrameType | None = None
         self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -119,35 +117,17 @@ class Worker:
 
     def watch(self, runner: FrameType) -> None:
         """From here on, name the code that holds up the loop; `runner` is the frame that will run it."""
+        self._runner = runner
+        self._guard_loop()
+
+    def _guard_loop(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
         threshold_s = self._settings.loop_guard_s
         if threshold_s is not None:
-            self._guard = LoopGuard(self._registry, threshold_s=threshold_s, every_s=TICK_S, below=runner)
+            self._guard = LoopGuard(self._registry, threshold_s=threshold_s, every_s=TICK_S, below=self._runner)
             self._guard.start()
-
-    def _open_access_log(self) -> AccessLog | None:
-        settings = self._settings.access_log
-        if settings is None:
-            return None
-        log = AccessLog(settings.path, sole_writer=self._settings.workers == 1)
-        log.count_in(self._registry)
-        return log
-
-    def _exchange_log(self) -> Callable[[Exchange], None] | None:
-        settings, log = self._settings.access_log, self._access_log
-        if settings is None or log is None:
-            return None
-        formatter, write, slot, wall = compile_formatter(settings), log.write, self._slot.index, time.time
-        names = settings.headers
-
-        def tell(exchange: Exchange) -> None:
-            if names and isinstance(exchange, Call):
-                found = exchange.head.fields.index
-                exchange.extra = {name: found[name] for name in names if name in found}
-            line = formatter(exchange, slot, wall())
-            if line is not None:
-                write(line)
-
-        return tell
 
     def _others_buffered(self) -> int:
         return sum(slot.buffered for slot in self._slots if slot is not self._slot)
@@ -178,8 +158,7 @@ class Worker:
                 slot.degraded = self._gateway.executors.degraded
             if self._ticks % REPORT_TICKS == 0:
                 slot.report = report(now, self._overload, self._gateway.upstreams)
-        if self._access_log is not None:
-            self._access_log.hand_over()
+        self._log.hand_over()
 
     def _on_control(self) -> None:
         """Obey all that was said so far."""
@@ -208,13 +187,21 @@ class Worker:
         return message is not None
 
     def _on_renewed(self, settings: GatewaySettings, sockets: tuple[int, ...]) -> None:
-        self._settings = settings
+        """What the gateway has of its own is changed already."""
+        before, self._settings = self._settings, settings
+        self._admission.limit = settings.limits.connections
         self._doors.use(self._gateway.entrances.open, sockets)
+        if settings.access_log != before.access_log:
+            self._log.use(settings.access_log)
+            self._gateway.entrances.log_to(self._log.tell)
+        if settings.log != before.log:
+            setup(settings.log, str(self._slot.index))
+        if settings.loop_guard_s != before.loop_guard_s:
+            self._guard_loop()
 
     def reopen(self) -> None:
         """Open the access log anew, after a rotation."""
-        if self._access_log is not None:
-            self._access_log.reopen()
+        self._log.reopen()
 
     def _drain(self, seconds: float) -> None:
         if self._draining is None:
@@ -238,8 +225,7 @@ class Worker:
         self._doors.close()
         self._loop.run_until_complete(asyncio.sleep(0))
         self._slot.connections = self._count()
-        if self._access_log is not None:
-            self._access_log.close()  # first, so that the lines it could not write are counted too
+        self._log.close()  # first, so that the lines it could not write are counted too
         self._registry.flush(monotonic())
 
     def __repr__(self) -> str:

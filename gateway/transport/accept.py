@@ -121,10 +121,16 @@ class Acceptor:
         return len(self._pending)
 
     def serve(
-        self, make_protocol: Callable[..., asyncio.Protocol], *, tls: ssl.SSLContext | None, proxy_protocol: bool
+        self,
+        make_protocol: Callable[..., asyncio.Protocol],
+        *,
+        tls: ssl.SSLContext | None,
+        proxy_protocol: bool,
+        handshake_s: float,
     ) -> None:
         """Treat connections so from the next one on."""
         self._make_protocol = make_protocol
+        self._handshake_s = handshake_s
         self._tls = tls
         self._proxy_protocol = proxy_protocol
 

@@ -68,6 +68,12 @@ class Listener:
         self.draining = False
         self.memo: Memo[bytes, RequestFields] = Memo(MEMO_SIZE)
 
+    def use(self, settings: ClientSettings) -> None:
+        """Let clients cost so much from now on; on open connections, from their next deadline and request."""
+        if settings != self.settings:
+            self.settings = settings
+            self.memo = Memo(MEMO_SIZE)  # fields that were parsed within other limits
+
     def fields(self, section: bytes) -> RequestFields:
         """The parsed fields of `section`. Clients repeat themselves, so equal sections are parsed once."""
         fields = self.memo.found.get(section)

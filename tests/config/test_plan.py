@@ -88,18 +88,24 @@ def test_each_change_is_told_by_name_with_its_keys(
 
 
 def test_what_stands_for_itself(loaded: Callable[..., Loaded]) -> None:
-    more = "trusted_proxies: 10.0.0.0/8\noverload: {memory: off}\nshutdown: {drain: 1s}\n"
-    assert changed(loaded, more=more).others == ("~ trusted_proxies", "~ overload.memory", "~ shutdown.drain")
+    more = "limits: {line: 4KiB, connections: 5, keep_alive: 1s}\nlog: {level: debug}\naccess_log: off\n"
+    assert changed(loaded, more=more + "overload: {memory: off}\n").others == (
+        "~ log.level",
+        "~ access_log",
+        "~ limits.line",
+        "~ limits.keep_alive",
+        "~ limits.connections",
+        "~ overload.memory",
+    )
 
 
 def test_what_cannot_be_changed_live_is_refused_with_the_reason(loaded: Callable[..., Loaded]) -> None:
-    more = "workers: 2\nadmin: 127.0.0.1:9902\nlimits: {line: 4KiB, connections: 5}\nlog: {level: debug}\n"
+    more = "workers: 2\nadmin: 127.0.0.1:9902\n"
     assert changed(loaded, more=more).document() == {
         **NOTHING,
         "refused": [
             "workers: the number of processes is fixed at start; restart the gateway",
             "admin.address.port: the admin address is opened once at start; restart the gateway",
-            "log.level, limits.line, limits.connections: read once at start; restart the gateway",
         ],
     }
 
