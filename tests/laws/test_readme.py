@@ -1,6 +1,7 @@
 """The README tells the truth: its config loads, its commands, files, metrics and signals exist."""
 
 import ast
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -52,12 +53,15 @@ def test_files_exist(text: str) -> None:
     assert [name for name in sorted(named) if not (ROOT / name.rstrip(".")).exists()] == []
 
 
-def test_rooms_of_the_map_have_these_files() -> None:
+def test_rooms_of_the_map_have_these_files_and_no_others() -> None:
     rows = re.findall(r"^\| \d+ \| `(\w+)/` \| (.*) \|$", MAP, re.MULTILINE)
     assert {room for room, _ in rows} == set(ROOMS)
     for room, told in rows:
-        there = {path.name for path in (ROOT / "gateway" / room).rglob("*.*")}
-        assert set(re.findall(r"`(\w+\.(?:py|html))`", told)) <= there, room
+        named = re.findall(r"`([\w*]+\.(?:py|html))`", told)
+        there = {path.name for path in (ROOT / "gateway" / room).rglob("*") if path.suffix in (".py", ".html")}
+        assert [name for name in named if not fnmatch.filter(there, name)] == [], room
+        unnamed = there.difference({"__init__.py", "settings.py"}, *(fnmatch.filter(there, name) for name in named))
+        assert sorted(unnamed) == [], f"{room}: name these in the map"
 
 
 def test_files_and_tests_of_the_map_exist() -> None:
