@@ -30,9 +30,8 @@ def upstreams(
     """In the order of the config."""
     targets = _targets(reading)
     durations = dict(reading.distributions("gateway_upstream_request_duration_seconds"))
-    outcomes: dict[str, Json] = defaultdict(dict)
-    for (name, outcome), n in sorted(sums(reading, "gateway_upstream_retries_total", "upstream", "outcome").items()):
-        outcomes[name][outcome] = int(n)
+    retried = _outcomes(reading, "gateway_upstream_retries_total")
+    hedged = _outcomes(reading, "gateway_upstream_hedges_total")
     document = []
     for each in settings:
         told = {slot: _of(report, each.name) for slot, report in reports.items()}
@@ -47,7 +46,8 @@ def upstreams(
                 "panic": any(found.get("panic", False) for found in told.values() if found),
                 "breaker": None if each.breaker is None else _breaker(told, now),
                 "limiter": None if each.concurrency is None else _limiter(each, told),
-                "retries": _retries(each, told, outcomes[each.name]),
+                "retries": _retries(each, told, retried[each.name]),
+                "hedges": None if each.hedge is None else _hedges(told, hedged[each.name]),
                 "targets": [
                     {
                         "address": label,
@@ -66,6 +66,14 @@ def _others(settings: UpstreamSettings, known: Mapping[str, int], seen: Mapping[
     """Targets that names stand for, and those that a reload took, until their last request ends."""
     moving = len(known) < len(settings.targets)
     return [label for label, found in seen.items() if label not in known and (moving or found["in_flight"])]
+
+
+def _outcomes(reading: Reading, name: str) -> dict[str, Json]:
+    """Counts by upstream and outcome."""
+    found: dict[str, Json] = defaultdict(dict)
+    for (upstream, outcome), n in sorted(sums(reading, name, "upstream", "outcome").items()):
+        found[upstream][outcome] = int(n)
+    return found
 
 
 def _of(report: Report | None, upstream: str) -> Json | None:
@@ -115,7 +123,8 @@ def _gate(slot: int, found: Json | None) -> Json:
 
 
 def _retries(settings: UpstreamSettings, told: Mapping[int, Json | None], outcomes: Mapping[str, int]) -> Json:
-    """`used`: of the last 10 s, beyond those after a failed connect; `allowed`: in such a time, where any was used."""
+    """`used`: of the last 10 s, with hedges, beyond retries after a failed connect; `allowed`: in such a time, where
+    any was used."""
     found = [known["retries"] for known in told.values() if known and "retries" in known]
     return {
         "attempts": settings.retry.attempts,
@@ -124,6 +133,12 @@ def _retries(settings: UpstreamSettings, told: Mapping[int, Json | None], outcom
         "allowed": sum(allowed for _, allowed in found) if found else None,
         "outcomes": outcomes,
     }
+
+
+def _hedges(told: Mapping[int, Json | None], outcomes: Mapping[str, int]) -> Json:
+    """`after_s`: so late a second target is asked now, the longest of the workers; null while none knows enough."""
+    delays = [known["hedge_after_s"] for known in told.values() if known and known.get("hedge_after_s") is not None]
+    return {"after_s": round(max(delays), 4) if delays else None, "outcomes": outcomes}
 
 
 def _health(facts: TargetFacts, label: str, told: Mapping[int, Json | None], now: float) -> Json:

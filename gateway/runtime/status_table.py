@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.runtime.status_words import circuit, duration, limit, overload, retries, targets_up
+from gateway.runtime.status_words import circuit, duration, hedges, limit, overload, retries, targets_up
 
 Document = dict[str, Any]
 Column = tuple[str, Callable[[Document], object]]
@@ -45,6 +45,7 @@ _UPSTREAMS: Sequence[Column] = (
     ("limit", lambda row: limit(row["limiter"])),
     ("waiting", lambda row: row["limiter"]["waiting"] if row["limiter"] else None),
     ("retries", lambda row: retries(row["retries"])),
+    ("hedges", lambda row: hedges(row["hedges"])),
     ("p50 ms", lambda row: row["p50_ms"]),
     ("p99 ms", lambda row: row["p99_ms"]),
 )

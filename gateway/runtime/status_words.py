@@ -31,9 +31,21 @@ def limit(limiter: Document | None) -> str | None:
 
 def retries(found: Document) -> str:
     """Outcomes so far; of the budget, what was used in the last 10 s."""
-    outcomes = ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in found["outcomes"].items())
+    outcomes = _outcomes(found)
     used = f"{found['used']} of {found['allowed']} in 10 s" if found["used"] else ""
     return "; ".join(filter(None, [outcomes, used])) or "-"
+
+
+def hedges(found: Document | None) -> str | None:
+    """Outcomes so far, and after what time a second target is asked."""
+    if found is None:
+        return None
+    after = "" if found["after_s"] is None else f"after {found['after_s'] * 1000:.0f} ms"
+    return "; ".join(filter(None, [_outcomes(found), after])) or "-"
+
+
+def _outcomes(found: Document) -> str:
+    return ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in found["outcomes"].items())
 
 
 def overload(found: Document | None) -> str | None:

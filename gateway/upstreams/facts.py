@@ -21,6 +21,8 @@ def facts(upstream: Upstream, now: float) -> Facts:
     retried, allowed = upstream.retries.state(now)
     if retried:
         found["retries"] = (retried, allowed)
+    if upstream.hedge is not None:
+        found["hedge_after_s"] = upstream.hedge.after_s(now)
     compared = not all_new(upstream.targets, now)
     targets = {target.key: told for target in upstream.targets if (told := _target(target, compared, now))}
     if targets:

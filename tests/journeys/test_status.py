@@ -25,11 +25,13 @@ upstreams:
     retry: {{when: [503]}}
   shop: {{targets: ["http://{shop}"], concurrency: 1}}
   idle: {{targets: ["http://{good}", "http://{sick}"]}}
+  late: {{targets: ["http://{shop}", "http://{good}"], balance: round_robin, hedge: {{after: 50ms}}}}
 routes:
   - {{match: /dead, to: dead}}
   - {{match: /pair, to: pair}}
   - {{match: /shop, to: shop, class: checkout}}
   - {{match: /idle, to: idle}}
+  - {{match: /late, to: late}}
 """
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
@@ -61,6 +63,7 @@ def test_why_requests_fail_or_wait(serve: Callable[..., Gateway], upstream: Call
         second.send(b"GET /shop HTTP/1.1\r\nHost: a\r\n\r\n")
         assert [get(raw, "/dead") for _ in range(6)] == [502] * 5 + [503]
         assert {get(raw, "/pair") for _ in range(10)} == {200}
+        assert {get(raw, "/late") for _ in range(4)} == {200}
         until(lambda: shown(gateway)["shop"]["limiter"]["waiting"] == 1)
         until(lambda: shown(gateway)["dead"]["breaker"]["state"] == "open")
         found = shown(gateway)
@@ -76,6 +79,7 @@ def test_why_requests_fail_or_wait(serve: Callable[..., Gateway], upstream: Call
         limiter = found["shop"]["limiter"]
         assert limiter["workers"] == [{"worker": 0, "state": "full", "limit": 1, "in_flight": 1, "waiting": 1}]
         assert limiter["kind"] == "fixed"
+        assert (found["late"]["hedges"], found["shop"]["hedges"]) == ({"after_s": 0.05, "outcomes": {"won": 2}}, None)
         assert found["idle"]["targets"][0]["why"] == "by hand"
         assert (found["idle"]["breaker"], found["idle"]["limiter"]) == (None, None)
         queues = {each["name"]: each for each in gateway.status()["queues"]}

@@ -53,6 +53,7 @@ STATUS = {
                 "allowed": 10,
                 "outcomes": {"denied_budget": 2, "ok": 3},
             },
+            "hedges": {"after_s": 0.05, "outcomes": {"lost": 9, "won": 4}},
             "targets": [
                 {
                     "address": "[::1]:9",
@@ -142,6 +143,7 @@ def test_status_is_readable_and_whole(admin: str) -> None:
     assert "open: 9 of 9 [failed]; tried again in 4 s" in line
     assert "18 of 20, adaptive" in line
     assert "2 denied budget, 3 ok; 3 of 10 in 10 s" in line
+    assert "9 lost, 4 won; after 50 ms" in line
     assert "pricing 2 processes yes 1 0 0 3 7 4 5 6 8.5".split() in lines
     raw = CliRunner().invoke(status, ["--admin", admin, "--token", "sesame", "--json"])
     assert json.loads(raw.output) == STATUS
