@@ -2,7 +2,7 @@
 
 As root the target has a network namespace of its own, and its process carries the packets between two TUN devices (as
 `tc netem` would, which many kernels lack): TCP meets real loss. Elsewhere a relay carries the bytes, and what would be
-lost is late by a retransmission. `python -m tests.support.faraway` serves.
+lost is late by a retransmission; with FARAWAY=relay also as root. `python -m tests.support.faraway` serves.
 """
 
 import asyncio

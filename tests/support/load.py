@@ -77,7 +77,7 @@ class Load:
     """
 
     def __init__(
-        self, port: int, *, rate: float = 500.0, method: str = "GET", path: str = "/", fresh: bool = False
+        self, port: int, *, rate: float = 550.0, method: str = "GET", path: str = "/", fresh: bool = False
     ) -> None:
         fields = "Host: a\r\n" + ("Connection: close\r\n" if fresh else "")
         self._request = f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()

@@ -52,17 +52,21 @@ def test_a_link_that_is_cut_and_heals_costs_nothing(
     journal.note("the link to one of two targets is cut, and heals", load, recovery_s)
 
 
+DELAY, LOSS = {"delay_s": 0.1}, {"loss": 0.1}
+
+
 @pytest.mark.parametrize(
-    ("how", "fault"),
+    ("how", "of_upstream", "fault"),
     [
-        ({"delay_s": 0.1}, "the link to one of two targets delays by 100 ms each way"),
-        ({"loss": 0.1}, "the link to one of two targets loses a tenth of the packets"),
+        (DELAY, "", "the link to one of two targets delays by 100 ms each way"),
+        (LOSS, "", "the link to one of two targets loses a tenth of the packets"),
+        (LOSS, "hedge: {after: 50ms}", "the same, `hedge: {after: 50ms}`"),
     ],
 )
 def test_a_bad_link_costs_nothing(
-    serve: Serve, target: Target, far: Faraway, journal: Journal, how: dict[str, float], fault: str
+    serve: Serve, target: Target, far: Faraway, journal: Journal, how: dict[str, float], of_upstream: str, fault: str
 ) -> None:
-    gateway = serve(proxying(target.url, far.url))
+    gateway = serve(proxying(target.url, far.url, of_upstream=of_upstream))
     level = Level(gateway)
     with Load(gateway.port) as load:
         load.go_on(250)

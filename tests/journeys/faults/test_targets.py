@@ -111,7 +111,22 @@ def test_a_target_that_never_answers_is_put_aside_and_costs_nothing(
     assert gateway.metric("gateway_upstream_ejections_total", target=hung.address) == 1
     assert 3 <= retried(gateway) <= load.outcomes.total / 10
     level.is_back()
-    journal.note("one of two targets never answers; it is put aside", load, aside_s)
+    journal.note("one of two targets never answers (`timeout.head` 300 ms); `outlier` puts it aside", load, aside_s)
+
+
+def test_hedges_wait_for_no_target_that_never_answers(
+    serve: Serve, upstream: Start, target: Target, journal: Journal
+) -> None:
+    """Nothing puts it aside: who waited for it in vain asked another meanwhile."""
+    hedged = "timeout: {connect: 1s, head: 300ms}, hedge: {after: 50ms}"
+    gateway = serve(proxying(target.url, upstream(mute).url, of_upstream=hedged))
+    level = Level(gateway)
+    with Load(gateway.port) as load:
+        load.go_on(600)
+    assert not load.outcomes.failed, load.outcomes
+    until(lambda: gateway.metric("gateway_upstream_hedges_total", outcome="won") > 0)
+    level.is_back()
+    journal.note("one of two targets never answers; `hedge: {after: 50ms}`", load)
 
 
 def test_a_target_that_hangs_is_found_by_its_checks(
