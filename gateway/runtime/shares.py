@@ -53,13 +53,16 @@ class Share:
     def leave(self) -> None:
         """Such an exchange is over."""
         self._users -= 1
-        if self._on_over is not None and not self._users:
-            self._on_over()
+        self._look()
 
     def when_over(self, on_over: Callable[[], None]) -> None:
         """No more exchanges begin; call it once those under way are over."""
         self._on_over = on_over
-        if not self._users:
+        self._look()
+
+    def _look(self) -> None:
+        if self._on_over is not None and not self._users:
+            on_over, self._on_over = self._on_over, None  # which knows this share: nothing is to be left of it
             on_over()
 
     def __repr__(self) -> str:
