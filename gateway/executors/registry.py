@@ -41,24 +41,29 @@ class Executors:
     ) -> None:
         """metrics: the worker's registry, at whose flush gauges are set; steps: what each process of the executor of
         that name runs at its start; turns: those of all executors of this process."""
-        turns = turns or Turns()
+        self._metrics = metrics
+        self._loop = loop
+        self._turns = turns or Turns()
+        self._fresh: list[Executor] = []
+        """Those that nobody had before."""
         self._executors: dict[str, Executor] = {}
-
-        def threads(each: ExecutorSettings) -> Executor:
-            return ThreadsExecutor(each, loop, Meter(metrics, each.name), turns)
-
-        def processes(each: ExecutorSettings) -> Executor:
-            return ProcessesExecutor(each, loop, Meter(metrics, each.name), steps(each.name), PROCESS_NICENESS)
-
         for each in settings:
-            if each.processes:
-                self._executors[each.name] = share((each, steps(each.name)), partial(processes, each))
-            else:
-                self._executors[each.name] = share(each, partial(threads, each))
+            own = steps(each.name) if each.processes else list
+            self._executors[each.name] = share((each, own), partial(self._make, each, own))
+
+    def _make(self, settings: ExecutorSettings, steps: Steps) -> Executor:
+        meter = Meter(self._metrics, settings.name)
+        made = (
+            ProcessesExecutor(settings, self._loop, meter, steps, PROCESS_NICENESS)
+            if settings.processes
+            else ThreadsExecutor(settings, self._loop, meter, self._turns)
+        )
+        self._fresh.append(made)
+        return made
 
     async def start(self) -> None:
-        """Returns when all processes are ready. Raises ProcessDied, with what kept one from it."""
-        await asyncio.gather(*[each.start() for each in self._executors.values()])
+        """Returns when all processes that are new are ready. Raises ProcessDied, with what kept one from it."""
+        await asyncio.gather(*[each.start() for each in self._fresh])
 
     def begin(self) -> None:
         """Show what they do in the metrics."""

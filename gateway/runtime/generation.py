@@ -9,7 +9,6 @@ from gateway.config.settings import GatewaySettings
 from gateway.core.address import Address
 from gateway.core.clock import Clock
 from gateway.decide.route.table import RouteTable
-from gateway.executors.executor import Executor
 from gateway.executors.registry import Executors
 from gateway.executors.turns import Turns
 from gateway.observe.registry import Registry
@@ -92,10 +91,9 @@ class Generation:
 
     async def start(self) -> None:
         """Resolve names, start processes and applications, as far as they are new. Raises ProcessDied, AppError."""
-        fresh = self.share.fresh
-        processes = [each.start() for each in fresh if isinstance(each, Executor)]
-        await asyncio.gather(*[upstream.start() for upstream in self.fresh], *processes)
-        for each in fresh:
+        assert self.executors is not None
+        await asyncio.gather(self.executors.start(), *[upstream.start() for upstream in self.fresh])
+        for each in self.share.fresh:
             if isinstance(each, App):
                 await each.start()
 
