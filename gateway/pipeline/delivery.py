@@ -39,6 +39,7 @@ class Delivery(Sink):
         "_tried",
         "attempt",
         "exchange",
+        "hash_key",
         "method",
         "now",
         "permit",
@@ -63,6 +64,8 @@ class Delivery(Sink):
         self.attempt: Attempt | None = None
         self.queue = DEFAULT
         """Where it waits when the upstream is full."""
+        self.hash_key: str | None = None
+        """For balancers that hash."""
         self.permit: Permit | None = None
         """Its leave to be under way, or its place in the queue; None without a gate, before the first attempt, during
         a back-off, and once it is over."""
@@ -100,7 +103,7 @@ class Delivery(Sink):
 
     def next_attempt(self, now: float) -> Attempt:
         """One at a target that was not tried yet, to be begun. Raises GatewayError."""
-        target = self.upstream.pick(self._tried, self.hash_key(), now)
+        target = self.upstream.pick(self._tried, self.hash_key, now)
         circuit = self.upstream.circuit
         ticket = None if circuit is None else circuit.enter(now)
         self._tried.append(target)
@@ -156,10 +159,6 @@ class Delivery(Sink):
             return ""
         left_ms = int((self.until - now) * 1000.0)
         return f"X-Request-Timeout-Ms: {left_ms if left_ms > 0 else 1}\r\n"
-
-    def hash_key(self) -> str | None:
-        """For balancers that hash."""
-        return None
 
     @property
     def is_repeatable(self) -> bool:

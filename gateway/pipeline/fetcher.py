@@ -11,6 +11,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.exchange import UpstreamFacts
 from gateway.core.json import dumps
 from gateway.core.message import Fetched, FetchError, Gateway, Headers
+from gateway.decide.resilience.queue_settings import DEFAULT
 from gateway.pipeline.fetch import MAX_BYTES, Answered, Awaited
 from gateway.upstreams.upstream import Upstream
 from gateway.wire.hops import lines_of
@@ -59,9 +60,13 @@ class Fetcher:
         body: bytes,
         limit_s: float,
         request_id: str,
+        queue: str = DEFAULT,
         max_bytes: int = MAX_BYTES,
     ) -> Fetched:
-        """Ask `upstream`, within `limit_s` for all of it. Raises GatewayError with the reasons of forwarding."""
+        """Ask `upstream`, within `limit_s` for all of it; where that is full, wait in `queue`.
+
+        Raises GatewayError with the reasons of forwarding.
+        """
         now = self.now()
         facts = UpstreamFacts(now)
         facts.request_id = request_id
@@ -78,6 +83,7 @@ class Fetcher:
             max_bytes=max_bytes,
             now=self.now,
         )
+        fetch.queue = queue
         timer = None if limit_s == inf else self.loop.call_later(limit_s, fetch.expire)
         fetch.begin(now)
         try:
@@ -92,11 +98,12 @@ class Fetcher:
 
 
 class RequestGateway(Gateway):
-    """`request.gateway`: the Fetcher with one request's id and deadline."""
+    """`request.gateway`: the Fetcher with one request's id, deadline and class."""
 
-    __slots__ = ("_deadline", "_fetcher", "_request_id")
+    __slots__ = ("_deadline", "_fetcher", "_queue", "_request_id")
 
-    def __init__(self, fetcher: Fetcher, request_id: str, deadline: float) -> None:
+    def __init__(self, fetcher: Fetcher, request_id: str, deadline: float, queue: str) -> None:
+        self._queue = queue
         self._fetcher = fetcher
         self._request_id = request_id
         self._deadline = deadline
@@ -136,6 +143,7 @@ class RequestGateway(Gateway):
                 body=body,
                 limit_s=left_s if timeout_s is None else min(timeout_s, left_s),
                 request_id=self._request_id,
+                queue=self._queue,
             )
         except GatewayError as error:
             raise FetchError(error.reason.name, error.detail) from None

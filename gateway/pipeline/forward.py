@@ -87,6 +87,8 @@ class Forward(Delivery):
     def __init__(self, plan: Plan, call: Call) -> None:
         Delivery.__init__(self, plan.choose(), call, call.head.method, plan.timeout_s, plan.now)
         self.queue = plan.queue
+        if plan.hash_key is not None:
+            self.hash_key = plan.hash_key(call)
         self.plan = plan
         self.call = call
         self.connection: ServerConnection = call.connection
@@ -151,10 +153,6 @@ class Forward(Delivery):
             return data
         chunk = encode_chunk(data) if data else b""
         return chunk + LAST_CHUNK if end else chunk
-
-    def hash_key(self) -> str | None:
-        hash_key = self.plan.hash_key
-        return None if hash_key is None else hash_key(self.call)
 
     @property
     def is_repeatable(self) -> bool:

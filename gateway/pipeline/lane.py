@@ -64,6 +64,8 @@ class LaneAnswer(Answer):
     """Until the head of the answer; inf: off."""
     response_edit: Editor | None
     fetcher: Fetcher
+    queue: str
+    """Where what its Python asks of upstreams waits for its turn."""
     now: Callable[[], float]
 
     def begin(self, call: Call) -> None:
@@ -212,7 +214,7 @@ class Lane(Sink):
         request = self._request
         if request is None:
             body = b"".join(self._parts) if self._collected else None
-            request = self._request = ClientRequest(self.call, body, self.deadline, self.plan.fetcher)
+            request = self._request = ClientRequest(self.call, body, self.deadline, self.plan.fetcher, self.plan.queue)
         return request
 
     @request.setter

@@ -14,8 +14,8 @@ from gateway.wire.hops import request_fields
 class ClientRequest(Request):
     """Holds the head that came, until somebody looks at the headers."""
 
-    def __init__(self, call: Call, body: bytes | None, deadline: float, fetcher: Fetcher) -> None:
-        """body: None where it is not here, or not to be seen; deadline: on the monotonic clock."""
+    def __init__(self, call: Call, body: bytes | None, deadline: float, fetcher: Fetcher, queue: str) -> None:
+        """body: None where it is not here, or not to be seen; deadline: on the monotonic clock; queue: its class."""
         self.method = call.method
         self.path = call.normal_path
         self.query = call.query or ""
@@ -28,6 +28,7 @@ class ClientRequest(Request):
         self._body = body
         self._head = call.head
         self._fetcher = fetcher
+        self._queue = queue
         self._made: Headers | None = None
 
     @property
@@ -50,11 +51,13 @@ class ClientRequest(Request):
     @property
     def gateway(self) -> Gateway:
         """Calls out."""
-        return RequestGateway(self._fetcher, self.request_id, self.deadline)
+        return RequestGateway(self._fetcher, self.request_id, self.deadline, self._queue)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process it goes as a plain Request."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_head", "_fetcher", "_made")}
+        kept = {
+            name: value for name, value in self.__dict__.items() if name not in ("_head", "_fetcher", "_queue", "_made")
+        }
         return _plain, (), {**kept, "_headers": self.headers, "_gateway": None}
 
 

@@ -74,6 +74,7 @@ class Answers:
             timeout_s=inf if route.timeout_s is None else route.timeout_s,
             response_edit=editor(route.response_headers),
             fetcher=self._fetcher,
+            queue=route.queue,
             now=self._now,
         )
 

@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from gateway import Request, Response
+from gateway.core.errors import GatewayError
 from gateway.decide.resilience.adaptive import Adaptive
 from gateway.decide.resilience.queue_settings import QueueSettings
+from gateway.decide.resilience.retry import RetrySettings
+from gateway.pipeline.settings import CallableSettings, HandlerSettings
 from gateway.upstreams.gate import Gate
+from gateway.upstreams.settings import TargetSettings
 from tests.support.http import read_answers
 from tests.support.wired import ByteWire, Wired, proxy
 
@@ -157,3 +162,60 @@ async def test_adaptive_learns_from_the_answers() -> None:
     assert b"GET " in gateway.upstreams[-1].received
     assert gate(gateway).waiting == 0
     waits.reset()
+
+
+async def test_what_the_python_of_a_route_asks_waits_in_the_class_of_the_route() -> None:
+    handler = HandlerSettings(CallableSettings(f"{__name__}:asking"))
+    gateway = Wired(
+        proxy(route={"answer": handler, "queue": "checkout"}, upstream={"concurrency": 1, "queues": QUEUES})
+    )
+    permit = gate(gateway).enter(Nobody(), "default", gateway.now, gateway.now + 9.0)
+    client = ask(gateway)
+    await gateway.settle()
+    depth = gateway.registry.cells[gateway.registry.gauge("gateway_queue_depth", queue="checkout")]
+    assert depth == 1.0
+    permit.end()
+    await gateway.settle()
+    gateway.upstreams[0].send(ANSWER)
+    await gateway.settle()
+    assert status(client) == (200, "")
+
+
+async def asking(request: Request) -> Response:
+    return Response((await request.gateway.fetch("u", "/asked")).body)
+
+
+class Nobody:
+    """Who does not care whether it may begin."""
+
+    def on_permit(self, now: float) -> None: ...
+    def on_no_permit(self, error: GatewayError) -> None: ...
+
+
+async def test_during_a_back_off_others_are_under_way() -> None:
+    """And who comes back asks for a permit like a newcomer."""
+    retry = RetrySettings(when=frozenset({"503"}), backoff_s=1.0)
+    targets = (TargetSettings("10.0.0.1", 80), TargetSettings("10.0.0.2", 80))
+    gateway = wired(retry=retry, targets=targets)
+    first = ask(gateway)
+    await gateway.settle()
+    (wire,) = gateway.upstreams
+    wire.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    await gateway.settle()
+    assert status(first) is None
+    assert gate(gateway).in_flight == 0
+    second = ask(gateway)
+    await gateway.settle()
+    assert gate(gateway).in_flight == 1
+    for _ in range(12):
+        if not gate(gateway).waiting:
+            await gateway.pass_time(0.1)
+    assert gate(gateway).waiting == 1, "the first, again"
+    asked = [each for each in gateway.upstreams if each.clear()]
+    asked[-1].send(ANSWER)
+    await gateway.settle()
+    assert status(second) == (200, "")
+    (asked_again,) = [each for each in gateway.upstreams if each.clear()]
+    asked_again.send(ANSWER)
+    await gateway.settle()
+    assert status(first) == (200, "")

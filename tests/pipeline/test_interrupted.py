@@ -13,13 +13,22 @@ import pytest
 
 from gateway import Request, Response
 from gateway.decide.aggregate.settings import AggregateSettings, SourceSettings
+from gateway.decide.balance.settings import BalanceSettings
+from gateway.decide.resilience.breaker import BreakerSettings
+from gateway.decide.resilience.hedge import HedgeSettings
+from gateway.decide.resilience.queue_settings import QueueSettings
+from gateway.decide.resilience.retry import RetrySettings
 from gateway.pipeline.settings import CallableSettings, ForwardSettings, HandlerSettings, PluginSettings
 from gateway.transport.settings import ConnectionsSettings
+from gateway.upstreams.settings import TargetSettings
 from tests.support.http import read_answers
 from tests.support.wired import ByteWire, Wired, proxy
 
 PIECES = (b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 4\r\n\r\n", b"12", b"34")
+BUSY = (b"HTTP/1.1 503 Busy\r\nContent-Le", b"ngth: 4\r\n\r\n", b"busy")
 LIMIT_S = 3.0
+TURN_S = 0.01
+"""Time that passes with each turn of the loop, so that timers of hedges and back-offs come due between the pieces."""
 
 
 async def fetching(request: Request) -> Any:
@@ -78,15 +87,19 @@ HEADS = {
 class Play:
     """One request, and an upstream that answers a piece a turn."""
 
-    def __init__(self, route: dict[str, Any], connections: int) -> None:
+    def __init__(self, route: dict[str, Any], connections: int, **more: Any) -> None:
         upstream = {"connections": ConnectionsSettings(max=connections), "concurrency": connections}
-        self.wired = Wired(proxy(route={"timeout_s": LIMIT_S, **route}, upstream=upstream))
+        self.wired = Wired(proxy(route={"timeout_s": LIMIT_S, **route}, upstream=upstream | more))
         self.wired.on_upstream = self._accept
         self.is_mute = False
+        self.mute_host = self.busy_host = ""
+        """The target that says nothing; the one that says 503."""
         self.client = self.wired.client()
 
     def _accept(self, wire: ByteWire) -> None:
-        wire.on_write = lambda data: self._answer(wire, PIECES) if data.startswith((b"GET", b"POST")) else None
+        host = wire.get_extra_info("peername")[0]
+        pieces = () if host == self.mute_host else BUSY if host == self.busy_host else PIECES
+        wire.on_write = lambda data: self._answer(wire, pieces) if data.startswith((b"GET", b"P")) else None
 
     def _answer(self, wire: ByteWire, pieces: tuple[bytes, ...]) -> None:
         if pieces and not self.is_mute:
@@ -98,6 +111,8 @@ class Play:
 
     async def turns(self, number: int) -> None:
         for _ in range(number):
+            self.wired.now += TURN_S
+            self.wired.fire()
             await asyncio.sleep(0)
 
     @property
@@ -107,13 +122,14 @@ class Play:
     def left(self) -> dict[str, Any]:
         """What is not as it was before."""
         gateway = self.wired.gateway
-        (target,) = gateway.upstreams["u"].targets
+        upstream = gateway.upstreams["u"]
         found = {
             "in flight": gateway.in_flight,
-            "in flight of the target": target.in_flight,
-            "connections": target.connections.active,
-            "permits": gateway.upstreams["u"].gate.in_flight,
-            "waiting": gateway.upstreams["u"].gate.waiting,
+            "in flight of the targets": sum(each.in_flight for each in upstream.targets),
+            "connections": sum(each.connections.active for each in upstream.targets),
+            "permits": upstream.gate.in_flight,
+            "waiting": upstream.gate.waiting,
+            "trials": 0 if upstream.circuit is None else upstream.circuit._breaker.trials,
             "buffered": gateway.buffered.value,
             "tasks": len(asyncio.all_tasks()) - 1,
             "timers": self.wired.timers,
@@ -169,9 +185,80 @@ INTERRUPTIONS: tuple[Callable[[Play], Coroutine[Any, Any, None]], ...] = (
 async def test_at_every_turn(
     route: str, head: str, connections: int, interrupt: Callable[[Play], Coroutine[Any, Any, None]]
 ) -> None:
+    await interrupted_at_every_turn(lambda: Play(ROUTES[route], connections), head, interrupt)
+
+
+TWO = (TargetSettings("10.0.0.1", 80), TargetSettings("10.0.0.2", 80))
+BALANCE = BalanceSettings("round_robin")
+
+
+def retrying() -> Play:
+    retry = RetrySettings(when=frozenset({"connect", "503"}), backoff_s=2 * TURN_S)
+    play = Play({}, 1, targets=TWO, balance=BALANCE, retry=retry)
+    play.busy_host = "10.0.0.1"
+    return play
+
+
+def hedging() -> Play:
+    play = Play({}, 2, targets=TWO, balance=BALANCE, hedge=HedgeSettings(after_s=8 * TURN_S))
+    play.mute_host = "10.0.0.1"
+    return play
+
+
+def hedging_both_slow() -> Play:
+    return Play({}, 2, targets=TWO, balance=BALANCE, hedge=HedgeSettings(after_s=2 * TURN_S))
+
+
+def hedging_an_aggregate() -> Play:
+    play = Play({"answer": AGGREGATE}, 8, targets=TWO, balance=BALANCE, hedge=HedgeSettings(after_s=8 * TURN_S))
+    play.mute_host = "10.0.0.1"
+    return play
+
+
+def trying_a_circuit() -> Play:
+    play = Play({}, 1, breaker=BreakerSettings(minimum=1, open_s=1.0))
+    circuit = play.wired.gateway.upstreams["u"].circuit
+    assert circuit is not None
+    circuit.enter(play.wired.now).end("failed", play.wired.now)
+    play.wired.now += 1.0
+    return play
+
+
+def waiting_in_a_queue() -> Play:
+    play = Play({}, 1, queues=(QueueSettings("default", wait_s=8 * TURN_S),))
+    gate = play.wired.gateway.upstreams["u"].gate
+    assert gate is not None
+    first = gate.enter(play, "default", play.wired.now, play.wired.now + 1.0)  # type: ignore[arg-type]
+    play.wired._loop.call_later(4 * TURN_S, first.end)
+    return play
+
+
+def adaptive() -> Play:
+    return Play({}, 1, concurrency="adaptive")
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("head", ["json", "body"])
+@pytest.mark.parametrize(
+    "play",
+    [retrying, hedging, hedging_both_slow, hedging_an_aggregate, trying_a_circuit, waiting_in_a_queue, adaptive],
+    ids=lambda each: each.__name__,
+)
+async def test_at_every_turn_of_several_attempts(
+    play: Callable[[], Play], head: str, interrupt: Callable[[Play], Coroutine[Any, Any, None]]
+) -> None:
+    await interrupted_at_every_turn(play, head, interrupt, method=b"PUT" if head == "body" else b"GET")
+
+
+async def interrupted_at_every_turn(
+    start: Callable[[], Play],
+    head: str,
+    interrupt: Callable[[Play], Coroutine[Any, Any, None]],
+    method: bytes = b"",
+) -> None:
     for turns in count():
-        play = Play(ROUTES[route], connections)
-        method = b"POST" if head == "body" else b"GET"
+        play = start()
+        method = method or (b"POST" if head == "body" else b"GET")
         play.client.send(method + b" /x HTTP/1.1\r\nHost: a\r\n" + HEADS[head])
         await play.turns(turns // 2)
         if head == "body":

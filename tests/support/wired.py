@@ -258,6 +258,10 @@ class Wired:
         protocol.connection_made(wire)
         return wire
 
+    def fire(self) -> None:
+        """Call the timers that are due."""
+        self._loop.fire()
+
     async def settle(self) -> None:
         """Let everything happen that is due."""
         quiet = 0
