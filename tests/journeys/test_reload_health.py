@@ -81,3 +81,13 @@ def test_what_checks_know_outlives_other_changes_of_the_upstream(
     until(lambda: state(gateway, third) == "up", 10, "a check of the new target")
     change(gateway, checked(good, third))
     assert state(gateway, bad) == "None"
+
+
+def test_the_addresses_of_a_name_are_checked_and_left(serve: Serve, upstream: Callable[..., Upstream]) -> None:
+    one = Site(upstream, well=True)
+    name = f"dns://localhost:{one.address.rpartition(':')[2]}"
+    gateway = serve(config(name))
+    change(gateway, config(f"{{targets: [{name}], health: {{path: /bad, every: 200ms}}}}"))
+    until(lambda: state(gateway, one) == "up", 10, "a check")
+    change(gateway, config(name))
+    until(lambda: state(gateway, one) == "unchecked", 10, "the end of the checks")
