@@ -1,16 +1,19 @@
 """Whatever comes in whatever order: every permit, ticket, place in a load and connection ends exactly once.
 
-Random histories of clients that come and leave, targets that answer in pieces, refuse, reset or say nothing, and time
-that passes, with everything on that holds something: a queue, a circuit, retries with back-off, hedges.
+Random histories of clients that come and leave, targets that answer in pieces, refuse, reset or say nothing, that DNS
+names and names no more, and time that passes, with everything on that holds something: a queue, a circuit, retries with
+back-off, hedges.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.errors import GatewayError
 from gateway.decide.health.outliers import OutlierSettings
 from gateway.decide.resilience.breaker import BreakerSettings
 from gateway.decide.resilience.hedge import HedgeSettings
@@ -18,6 +21,7 @@ from gateway.decide.resilience.queue_settings import QueueSettings
 from gateway.decide.resilience.retry import CONDITIONS, RetrySettings
 from gateway.transport.settings import ConnectionsSettings
 from gateway.upstreams.settings import TargetSettings
+from gateway.upstreams.target import Target
 from tests.support.http import read_answers
 from tests.support.wired import ByteWire, Wired, proxy
 
@@ -49,12 +53,13 @@ ACTIONS = st.one_of(
     st.tuples(st.just("end"), WHICH),
     st.tuples(st.just("refuse"), st.booleans()),
     st.tuples(st.just("hang"), st.booleans()),
+    st.tuples(st.just("dns"), st.integers(0, 3)),
     st.tuples(st.just("pass"), st.sampled_from([0.02, 0.1, 0.3, 1.2])),
 )
 LIMIT_S = 2.0
-TARGETS = tuple(TargetSettings(f"10.0.0.{n}", 80) for n in (1, 2, 3))
+NAMED = TargetSettings("orders.internal", 80, dns=True)
 EVERYTHING: dict[str, Any] = {
-    "targets": TARGETS,
+    "targets": (TargetSettings("10.0.0.1", 80), NAMED),
     "connections": ConnectionsSettings(max=2, wait_s=0.3),
     "concurrency": 3,
     "queues": (QueueSettings("default", max=2, wait_s=0.5),),
@@ -72,6 +77,8 @@ class World:
         self.wired = Wired(proxy(route={"timeout_s": LIMIT_S}, upstream=EVERYTHING | upstream))
         self.upstream = self.wired.gateway.upstreams["u"]
         self.clients: list[ByteWire] = []
+        self.targets: set[Target] = set(self.upstream.targets)
+        """All that there ever were."""
 
     async def play(self, action: tuple[Any, ...]) -> None:
         kind, arguments = action[0], action[1:]
@@ -87,7 +94,7 @@ class World:
         assert gate.in_flight >= 0
         assert gate.in_flight <= gate.limiter.limit or self.upstream.settings.concurrency == "adaptive"
         assert circuit._breaker.trials >= 0
-        assert all(each.in_flight >= 0 for each in self.upstream.targets)
+        assert all(each.in_flight >= 0 for each in self.targets)
         assert all(len([a for a in self._answers(each) if a.status >= 200]) <= 1 for each in self.clients)
 
     def _answers(self, client: ByteWire) -> list[Any]:
@@ -129,6 +136,12 @@ class World:
     async def _hang(self, hangs: bool) -> None:
         (self.wired.dial_gate.clear if hangs else self.wired.dial_gate.set)()
 
+    async def _dns(self, last: int) -> None:
+        self.wired.addresses = [f"10.0.0.{n}" for n in (last, last + 1) if n > 1]
+        with suppress(GatewayError):
+            await self.upstream._look_up(NAMED)
+        self.targets |= set(self.upstream.targets)
+
     async def _pass(self, seconds: float) -> None:
         await self.wired.pass_time(seconds)
 
@@ -146,8 +159,8 @@ class World:
             "permits": gate.in_flight,
             "waiting": gate.waiting,
             "trials": circuit._breaker.trials,
-            "loads": sum(each.in_flight for each in self.upstream.targets),
-            "connections": sum(each.connections.active for each in self.upstream.targets),
+            "loads": sum(each.in_flight for each in self.targets),
+            "connections": sum(each.connections.active for each in self.targets),
             "buffered": gateway.buffered.value,
             "in flight": gateway.in_flight,
             "timers": self.wired.timers,
@@ -172,6 +185,7 @@ class World:
 def test_nothing_is_held_after_any_history(concurrency: Any, history: list[tuple[Any, ...]]) -> None:
     async def run() -> None:
         world = World(concurrency=concurrency)
+        await world.play(("dns", 2))
         for action in history:
             await world.play(action)
         await world.finish()
