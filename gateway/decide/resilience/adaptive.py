@@ -10,22 +10,23 @@ is what stood there, so twice the root is taken away. It lasts for one latency a
 """
 
 from math import inf, sqrt
+from typing import Final
 
 from gateway.decide.resilience.concurrency import Limiter
 
-START = 20
-LARGEST = 10_000
-WINDOW_S = 0.1
+START: Final = 20
+LARGEST: Final = 10_000
+WINDOW_S: Final = 0.1
 """Over which latencies are collected (Envoy: 100 ms)."""
-ENOUGH = 10
+ENOUGH: Final = 10
 """Answers that a window needs; with fewer it goes on, up to 1 s."""
-LONGEST_WINDOW_S = 1.0
-TOLERANCE = 1.1
+LONGEST_WINDOW_S: Final = 1.0
+TOLERANCE: Final = 1.1
 """The latency may be so much above that without a queue before the limit sinks (Envoy: 25 %)."""
-PROBE_EVERY_S = 1.0
-PROBE_SOON_S = 0.2
+PROBE_EVERY_S: Final = 1.0
+PROBE_SOON_S: Final = 0.2
 """After a probe that found another latency: there may be more to find."""
-PROBE_S = 0.5
+PROBE_S: Final = 0.5
 """A probe that had too few answers ends then."""
 
 

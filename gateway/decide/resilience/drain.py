@@ -1,9 +1,10 @@
 """How fast a queue drains, and so when to come back."""
 
 from math import exp
+from typing import Final
 
-TAU_S = 1.0
-LONGEST_S = 30.0
+TAU_S: Final = 1.0
+LONGEST_S: Final = 30.0
 
 
 class DrainRate:

@@ -14,16 +14,16 @@ moment. With the line empty, all is as before.
 
 from collections import OrderedDict
 from math import inf
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from gateway.decide.resilience.drain import DrainRate
 from gateway.decide.resilience.queue_settings import QueueSettings
 
-STANDING_S = 0.1
+STANDING_S: Final = 0.1
 """A line that has not been empty for so long is a standing queue: CoDel's interval."""
-SHORTEST = 0.1
+SHORTEST: Final = 0.1
 """Of the wait of its class, in a line that stands for long."""
-TURNS = 10
+TURNS: Final = 10
 """It stays as long as so many are served, since that evens out in which order permits and requests come."""
 
 Who = TypeVar("Who")
