@@ -54,6 +54,7 @@ def build(config: Config, root: Map, directory: Path, path: str) -> GatewaySetti
         loop_guard_s=config.loop_guard,
         admin=AdminSettings(admin.address, admin.token, frozenset(admin.open)),
         workers=config.workers if isinstance(config.workers, int) else allowed_cores(),
+        watch=config.watch,
         trusted_proxies=tuple(config.trusted_proxies),
         log=LogSettings(log.level, log.format),
         access_log=_access_log(config.access_log),

@@ -54,6 +54,7 @@ _NAMED = {"listeners": "listen", "routes": "routes", "upstreams": "upstreams", "
 _OTHERS = {
     "workers": "workers",
     "admin": "admin",
+    "watch": "watch",
     "trusted_proxies": "trusted_proxies",
     "log": "log",
     "access_log": "access_log",

@@ -20,11 +20,13 @@ from gateway.config.imports import IMPORT_S, Codes
 from gateway.config.lines import KeyPath, Map, Seq, Source
 from gateway.config.model import Config
 from gateway.config.model_base import below
+from gateway.config.named_files import named_files
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.read import Files
 from gateway.config.redact import redact
 from gateway.config.scalars import Variables
 from gateway.config.settings import GatewaySettings
+from gateway.config.sources import Sources
 from gateway.config.wording import problems_of
 
 _NAMED = ("upstreams", "executors")
@@ -64,9 +66,11 @@ def _load(path: Path, environment: Mapping[str, str], import_s: float | None) ->
     variables = Variables(environment)
     files = Files(variables)
     root, source = files.read(path)
-    problems, warnings = files.problems, files.warnings
+    problems, warnings, sources = files.problems, files.warnings, files.sources
     if not root and problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems, sources)
+    if root.get("watch") is True:
+        sources = Sources.of(list(named_files(root, path.parent)), []).over(sources)
     checked = _validated(root, source, path.parent, problems)
     codes: Codes = {}
     if checked is not None:
@@ -76,10 +80,11 @@ def _load(path: Path, environment: Mapping[str, str], import_s: float | None) ->
         problems += checked.problems
         warnings += checked.warnings
     if problems or checked is None:
-        raise ConfigError(_in_order(problems))
+        raise ConfigError(_in_order(problems), sources)
     settings = build(checked.config, root, path.parent, str(path))
     shown = redact(root, variables.secrets)
-    return Loaded(replace(settings, hash=files.hash, redacted=shown), tuple(_in_order(warnings)), codes)
+    settings = replace(settings, hash=files.hash, redacted=shown, sources=sources)
+    return Loaded(settings, tuple(_in_order(warnings)), codes)
 
 
 def _validated(root: Map, source: Source, directory: Path, problems: list[Problem]) -> Checked | None:

@@ -62,6 +62,10 @@ class Config(Model):
     )
     admin: Admin = Field(default=Admin(), description="Where the gateway is watched; beyond loopback it needs a token")
     workers: Workers = Field(default=1, description="Processes; auto: the cores that affinity and the cgroup allow")
+    watch: bool = Field(
+        default=_GATEWAY.watch,
+        description="Reload when one of its files changes: this one, includes, certificates, {file: path}",
+    )
     trusted_proxies: Annotated[list[Network], OneOrMany()] = Field(
         default=[], description="Networks that may set X-Forwarded-*; nobody by default", examples=[["10.0.0.0/8"]]
     )

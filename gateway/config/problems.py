@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from gateway.config.lines import Place
+from gateway.config.sources import Sources
 
 MAX_SHOWN = 200
 """One slip in a generated file can give thousands of problems, which nobody reads."""
@@ -70,10 +71,11 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The config cannot be used. `problems` are all the reasons, in the order of the file."""
+    """The config cannot be used. `problems` are all the reasons, in the order of the file; `sources`: its files."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], sources: Sources | None = None) -> None:
         self.problems = tuple(dict.fromkeys(problems))
+        self.sources = sources or Sources()
         super().__init__(self.render())
 
     @property

@@ -10,6 +10,7 @@ from gateway.config.lines import Map, Place, Seq, Source, Value
 from gateway.config.parse import FatalProblem, parse
 from gateway.config.problems import Problem
 from gateway.config.scalars import Variables
+from gateway.config.sources import Sources, Stamp, matching, stamp
 from gateway.config.types import kind_of, reason
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -30,12 +31,19 @@ class Files:
         self._variables = variables
         self._digest = hashlib.sha256()
         self._read: dict[str, Place] = {}
+        self._stamps: dict[str, Stamp] = {}
+        self._patterns: dict[str, tuple[str, ...]] = {}
         self._depth = 0
 
     @property
     def hash(self) -> str:
         """SHA-256 of the text of all files."""
         return self._digest.hexdigest()
+
+    @property
+    def sources(self) -> Sources:
+        """All files that were to be read, as they were ahead of that."""
+        return Sources(dict(self._stamps), dict(self._patterns))
 
     def read(self, path: Path) -> tuple[Map, Source]:
         """The merged tree; empty where the file could not be read (then there are problems)."""
@@ -45,6 +53,7 @@ class Files:
 
     def _tree(self, path: Path, source: Source, asked_at: Place) -> Map | None:
         main = asked_at.source is source
+        self._stamps[str(path)] = stamp(str(path))
         try:
             data = _bytes(path)
         except _Unreadable as error:
@@ -83,7 +92,7 @@ class Files:
     def _matching(self, pattern: str, directory: Path, place: Place) -> list[Path]:
         if not glob.has_magic(pattern):
             return [directory / pattern]
-        found = sorted(glob.glob(str(directory / pattern)))
+        found = self._patterns[str(directory / pattern)] = matching(str(directory / pattern))
         if not found:
             warning = Problem(place, "include", f"no file matches {directory / pattern}")
             self.warnings.append(warning)

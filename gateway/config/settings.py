@@ -6,6 +6,7 @@ are bytes.
 
 from dataclasses import dataclass, field
 
+from gateway.config.sources import Sources
 from gateway.core.address import Address
 from gateway.decide.resilience.overload_settings import OverloadSettings
 from gateway.executors.settings import DEFAULT, ExecutorSettings
@@ -64,6 +65,8 @@ class GatewaySettings:
     admin: AdminSettings = AdminSettings()
     workers: int = 1
     """Already resolved: `auto` became a number."""
+    watch: bool = False
+    """Read again when a file of `sources` changes."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks in CIDR form."""
     log: LogSettings = LogSettings()
@@ -76,4 +79,6 @@ class GatewaySettings:
     hash: str = ""
     """SHA-256 (hex) of the text of all files the config was read from."""
     path: str = ""
+    sources: Sources = field(default_factory=Sources, compare=False)
+    """With `watch`, also the files that hold secrets and certificates."""
     redacted: dict[str, object] = field(default_factory=dict)

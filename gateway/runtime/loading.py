@@ -13,6 +13,7 @@ import tempfile
 import threading
 
 from gateway.config.settings import GatewaySettings
+from gateway.config.sources import Sources
 from gateway.core.interpreter import command, environment
 
 CONFIG_WRONG = 2
@@ -20,14 +21,17 @@ CONFIG_WRONG = 2
 IDLE_S = 30.0
 """The process keeps some 60 MB for so long after a reading: an operator who reloads again does it within this time."""
 _LENGTH_BYTES = 8
+_Answer = tuple[GatewaySettings | Sources, tuple[str, ...]]
+"""Settings and warnings, or, of a config that is wrong, its files and the errors."""
 
 
 class LoadFailed(Exception):
-    """The config is wrong; `errors` are all of them, each with its picture on further lines."""
+    """The config is wrong; `errors` are all of them, each with its picture on further lines. `sources`: its files."""
 
-    def __init__(self, errors: tuple[str, ...]) -> None:
+    def __init__(self, errors: tuple[str, ...], sources: Sources | None = None) -> None:
         super().__init__("\n".join(errors))
         self.errors = errors
+        self.sources = sources or Sources()
 
 
 class Reader:
@@ -80,10 +84,10 @@ class Reader:
             if waited and not said:  # somebody ended it meanwhile, such as the kernel for want of memory
                 return self._read()
             raise LoadFailed((said or "the config could not be read: the process that reads it was ended",))
-        settings, texts = answer
-        if settings is None:
-            raise LoadFailed(texts)
-        return settings, texts
+        found, texts = answer
+        if isinstance(found, Sources):
+            raise LoadFailed(texts, found)
+        return found, texts
 
     def _end_idle(self) -> None:
         with self._lock:
@@ -111,8 +115,8 @@ class _Child:
             env=environment({}),
         )
 
-    def ask(self) -> tuple[GatewaySettings | None, tuple[str, ...]] | None:
-        """What it answers: settings and warnings, or None and the errors; None when it ended before that."""
+    def ask(self) -> "_Answer | None":
+        """What it answers; None when it ended before that."""
         asked, answers = self._process.stdin, self._process.stdout
         assert asked is not None
         assert answers is not None
@@ -149,13 +153,14 @@ def main() -> None:
         try:
             loaded = load(sys.argv[1])
         except ConfigError as error:
-            _answer(None, error.texts)
+            _answer(error.sources, error.texts)
         else:
             _answer(loaded.settings, tuple(warning.render() for warning in loaded.warnings))
 
 
-def _answer(settings: GatewaySettings | None, texts: tuple[str, ...]) -> None:
-    stored = pickle.dumps((settings, texts), pickle.HIGHEST_PROTOCOL)
+def _answer(found: GatewaySettings | Sources, texts: tuple[str, ...]) -> None:
+    answer: _Answer = found, texts
+    stored = pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
     sys.stdout.buffer.write(len(stored).to_bytes(_LENGTH_BYTES, "big") + stored)
     sys.stdout.buffer.flush()
 

@@ -61,6 +61,8 @@ class Reloader:
         self._counts: Counter[str] = Counter()
         self._successful = True
         self._loaded_at = time.time()
+        self.sources = loaded.sources
+        """Of the config that was tried last."""
         workers.listen(self._hear, self._gone)
 
     @property
@@ -93,7 +95,9 @@ class Reloader:
         try:
             loaded, warnings = await asyncio.to_thread(self._read)
         except LoadFailed as failure:
+            self.sources = failure.sources.over(self.sources)  # where it broke off, more files may have been named
             return Reloaded(errors=failure.errors)
+        self.sources = loaded.sources
         found = await asyncio.to_thread(changes, self._loaded, loaded)
         if found.refused:
             return Reloaded(errors=found.refused)

@@ -30,6 +30,7 @@ from gateway.runtime.prober import Checked, Gone, Prober
 from gateway.runtime.reload import Read, Reloader
 from gateway.runtime.sockets import Sockets
 from gateway.runtime.target_book import TargetBook
+from gateway.runtime.watch import Watch
 from gateway.runtime.workers import RollError, StartError, Workers
 from gateway.transport.settings import ListenSettings
 
@@ -65,6 +66,7 @@ class Supervisor:
         self._prober = Prober(self._on_check)
         self._reloader: Reloader | None = None
         self._roll: asyncio.Task[None] | None = None
+        self._watch = Watch(lambda: self._reloader.sources if self._reloader else settings.sources, self._reload)
 
     @property
     def settings(self) -> GatewaySettings:
@@ -141,6 +143,7 @@ class Supervisor:
         _tell_listeners(before.listen, settings.listen)
         self._book.keep(settings.upstreams)
         self._prober.check(settings.upstreams)
+        self._watch.use(settings.watch and not self._stop.is_set())
 
     def run(self) -> int:
         """Serve until told to end: 0, or 1 after saying why it cannot."""
@@ -181,6 +184,7 @@ class Supervisor:
         await workers.start()
         self._greet(admin)
         self._prober.check(self._settings.upstreams)
+        self._watch.use(self._settings.watch)
         await self._serve_until_ended(workers)
 
     async def _serve_until_ended(self, workers: Workers) -> None:
@@ -242,6 +246,7 @@ class Supervisor:
     def _begin_drain(self) -> None:
         if self._stop.is_set():
             return
+        self._watch.use(False)
         for slot in self._slots:
             slot.draining = True
         if self._roll is not None:
