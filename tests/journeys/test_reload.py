@@ -38,6 +38,13 @@ def reload(gateway: Gateway) -> tuple[int, dict[str, Any]]:
         return error.code, json.loads(error.read())
 
 
+def change(gateway: Gateway, config: str) -> None:
+    """Reload with `config`, which is taken."""
+    write(gateway, config)
+    status, document = reload(gateway)
+    assert status == 200, document
+
+
 def get(port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.test_reload import ADDRESSES, get, reload
+from tests.journeys.test_reload import ADDRESSES, change, get, reload
 from tests.support.gateway import Gateway
 from tests.support.raw import Raw
 from tests.support.wait import until
@@ -62,12 +62,6 @@ def config(**apps: str) -> str:
         kind, name = app.split()
         lines.append(f"  - {{name: {route}, match: /{route}/*, app: {{{kind}: '../code.py:{name}'}}}}\n")
     return "workers: 1\nroutes:\n" + "".join(lines)
-
-
-def change(gateway: Gateway, text: str) -> None:
-    gateway.config.write_text(ADDRESSES + text)
-    status, document = reload(gateway)
-    assert status == 200, document
 
 
 def notes(directory: Path) -> list[str]:

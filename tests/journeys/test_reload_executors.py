@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.test_reload import ADDRESSES, get, reload
+from tests.journeys.test_reload import ADDRESSES, change, get, reload
 from tests.support.gateway import Gateway
 from tests.support.wait import until
 
@@ -50,12 +50,6 @@ def config(executors: str, **routes: str) -> str:
 def served(serve: Serve, tmp_path: Path) -> Callable[[str], Gateway]:
     (tmp_path / "code.py").write_text(CODE)
     return serve
-
-
-def change(gateway: Gateway, text: str) -> None:
-    gateway.config.write_text(ADDRESSES + text)
-    status, document = reload(gateway)
-    assert status == 200, document
 
 
 def answer(gateway: Gateway, path: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.journeys.test_reload import ADDRESSES, get, reload
+from tests.journeys.test_reload import change, get
 from tests.support.gateway import Gateway
 from tests.support.upstream import OK, Recorded, Upstream, answering
 from tests.support.wait import until
@@ -32,12 +32,6 @@ def config(upstream: str) -> str:
 def checked(*sites: Site, path: str = "/bad", more: str = "") -> str:
     urls = ", ".join(site.url for site in sites)
     return config(f"{{targets: [{urls}], health: {{path: {path}, every: 200ms}}{more}}}")
-
-
-def change(gateway: Gateway, text: str) -> None:
-    gateway.config.write_text(ADDRESSES + text)
-    status, document = reload(gateway)
-    assert status == 200, document
 
 
 def state(gateway: Gateway, site: Site) -> str:

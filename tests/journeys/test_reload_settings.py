@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.journeys.test_reload import ADDRESSES, get, reload
+from tests.journeys.test_reload import change, get
 from tests.support.gateway import Gateway
 from tests.support.raw import Raw
 from tests.support.upstream import Upstream
@@ -13,12 +13,6 @@ from tests.support.wait import until
 
 Serve = Callable[..., Gateway]
 ROUTES = "routes: [{name: r, match: /r, respond: {status: 200, body: fine}}]\n"
-
-
-def change(gateway: Gateway, text: str) -> None:
-    gateway.config.write_text(ADDRESSES + text)
-    status, document = reload(gateway)
-    assert status == 200, document
 
 
 def request(path: str = "/r", *lines: str) -> bytes:
