@@ -133,6 +133,9 @@ class Forward(Delivery):
             return
         if data:
             self._keep(data)
+        if attempt is None and not end and self.connection.listener.buffered.full:
+            self.give_up(self.connection.listener.buffered.refusal())
+            return
         if end:
             self._body_whole = True
         if attempt is not None or self.is_queued:

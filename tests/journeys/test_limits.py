@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,26 @@ def test_buffered_bytes(serve: Callable[..., Gateway], upstream: Callable[..., U
         with Raw(gateway.port) as raw:
             assert raw.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").answer().status == 200
         assert len(slow.rest()) < 9_000_000
+    until(lambda: gateway.metric("gateway_buffered_bytes") == 0)
+
+
+def test_bodies_that_came_slowly_are_held_within_the_limit_too(
+    serve: Callable[..., Gateway], upstream: Callable[..., Upstream]
+) -> None:
+    """When all of them began there was room. At most three are let through at a time, and those are."""
+    gateway = serve(
+        f'limits: {{buffered: 1MiB}}\nupstreams: {{u: "{upstream().url}"}}\n'
+        "routes: [{name: all, match: /*, to: u, buffer: {request: 1MiB}}]\n"
+    )
+    begun = request(b"Content-Length: 400000", line=b"POST /x HTTP/1.1", body=b"x" * 100_000)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(Raw(gateway.port)).send(begun) for _ in range(8)]
+        until(lambda: gateway.metric("gateway_buffered_bytes") == 800_000)
+        for raw in slow:
+            raw.send(b"x" * 250_000)
+        until(lambda: gateway.metric("gateway_responses_generated_total", reason="shed_overload") >= 5)
+        answers = [raw.send(b"x" * 50_000).answer() for raw in slow]
+    assert {(each.status, each.reason) for each in answers} == {(200, None), (503, "shed_overload")}
     until(lambda: gateway.metric("gateway_buffered_bytes") == 0)
 
 

@@ -140,7 +140,7 @@ def test_connections_that_are_reset_all_at_once_leave_nothing(
         with Crowd(gateway.port, RESETS, ASK.replace(b" /", b" /hung", 1)):
             until(lambda: gateway.metric("gateway_upstream_requests_in_flight", upstream="hung") == RESETS)
         gone = time.monotonic()
-        until(lambda: gateway.metric("gateway_process_open_fds", process="0") <= descriptors + 2 * AT_ONCE, 2)
+        until(lambda: gateway.metric("gateway_process_open_fds", process="0") <= descriptors + 2 * AT_ONCE)
         freed_s = time.monotonic() - gone
         load.go_on(250)
     assert not load.outcomes.failed, load.outcomes

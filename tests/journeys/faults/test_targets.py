@@ -158,7 +158,7 @@ def test_requests_to_a_target_that_never_answers_end_in_time(
             heads, took_s = crowd.heads()
         load.go_on(250)
     assert heads == {"HTTP/1.1 504": HUNG}
-    assert took_s < 1 + 2
+    assert took_s < 1 + 4
     assert not load.outcomes.failed, load.outcomes
     level.is_back()
     journal.note(f"{HUNG} requests to a target that never answers (`timeout` 1 s)", load, took_s)
