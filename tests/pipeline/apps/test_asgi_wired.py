@@ -1,7 +1,7 @@
 """ASGI exchanges on byte wires: what takes too long for sockets, or must happen at one moment."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ HANDSHAKE = (
 
 
 @pytest.fixture
-async def wired() -> Wired:
-    return Wired(proxy(route={"answer": AppSettings("asgi", f"{PLAIN}:app")}))
+async def wired() -> AsyncIterator[Wired]:
+    wired = Wired(proxy(route={"answer": AppSettings("asgi", f"{PLAIN}:app")}))
+    await wired.gateway.start()
+    yield wired
+    await wired.gateway.stop()
 
 
 async def happens(condition: Callable[[], Any]) -> None:
