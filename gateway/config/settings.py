@@ -4,7 +4,7 @@ This file imports no config library, so that a worker can unpickle it and stay s
 are bytes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.config.sources import Sources
 from gateway.core.address import Address
@@ -82,3 +82,11 @@ class GatewaySettings:
     sources: Sources = field(default_factory=Sources, compare=False)
     """With `watch`, also the files that hold secrets and certificates."""
     redacted: dict[str, object] = field(default_factory=dict)
+
+    def for_workers(self) -> "GatewaySettings":
+        """Without what is for the supervisor alone."""
+        return replace(self, tests=(), redacted={})
+
+    def once_built(self) -> "GatewaySettings":
+        """Without what is large and a worker needs no more, once it has made its routes and upstreams of it."""
+        return replace(self, routes=(), upstreams=())

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import gateway
 
+NICE = 5
+"""For what goes on beside the workers: a third of the weight of one that competes for the same core."""
+
 
 def command(module: str, *arguments: str) -> list[str]:
     """The command line. -P: a json.py in the directory the gateway was started in is not ours."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-NICE = 5
-"""A third of the weight of a worker that competes for the same core."""
+from gateway.core.interpreter import NICE
+
 STOP_S = 2.0
 
 _log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from gateway.decide.resilience.overload import Overload
 from gateway.executors.registry import Executors
 from gateway.executors.turns import Turns
 from gateway.observe.registry import Registry
+from gateway.pipeline.handle import Snapshot
 from gateway.runtime.aggregates import Aggregates
 from gateway.runtime.apps import Apps
 from gateway.runtime.entrances import EntranceMaker, Entrances
@@ -41,6 +42,7 @@ class Gateway:
         self, *, entrances: Entrances, generation: Generation, parts: Parts, deadlines: Deadlines, buffered: Buffered
     ) -> None:
         self.upstreams = generation.upstreams
+        self._snapshots = _snapshots(generation)
         self.entrances = entrances
         self._generation = generation
         self._parts = parts
@@ -102,22 +104,26 @@ class Gateway:
         """What may serve after the present one; it takes over the upstreams whose settings stay."""
         return Generation(self._parts, self.upstreams, self.entrances.open)
 
-    def use(self, generation: Generation) -> None:
-        """Serve by it from the next request on; exchanges under way finish on what they began with."""
-        settings, snapshot = generation.settings, generation.snapshot
+    def use(self, generation: Generation) -> list[Snapshot]:
+        """Serve by it from the next request on; exchanges under way finish on what they began with.
+
+        Returns what was served by until now, for `release`.
+        """
+        settings = generation.settings
         assert settings is not None
-        assert snapshot is not None
+        before, self._snapshots = self._snapshots, _snapshots(generation)
         left = [each for name, each in self.upstreams.items() if generation.upstreams.get(name) is not each]
         for each in left:
             if each.name in generation.upstreams:
                 generation.upstreams[each.name].follow(each)
         self.upstreams = generation.upstreams
         self._generation = generation
-        self.entrances.use(generation.entrances, snapshot, generation.guarded, settings.client)
+        self.entrances.use(generation.entrances, self._snapshots[0], generation.guarded, settings.client)
         self.buffered.limit_bytes = settings.limits.buffered_bytes
         for upstream in left:
             upstream.retire()
         self._begin(generation)
+        return before
 
     def _begin(self, generation: Generation) -> None:
         self._parts.shares.use(generation.share)
@@ -151,6 +157,12 @@ class Gateway:
             upstream.close()
         self._aggregates.close()
         self.executors.close()
+
+
+def _snapshots(generation: Generation) -> list[Snapshot]:
+    """The one it built: in a list, so that whoever empties that frees it."""
+    assert generation.snapshot is not None
+    return [generation.snapshot]
 
 
 def assemble(

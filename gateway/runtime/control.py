@@ -7,11 +7,15 @@ import os
 import pickle
 import socket
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Self
 
 from gateway.config.settings import GatewaySettings
+from gateway.pipeline.settings import RouteSettings
 
 MESSAGE_BYTES = 64 * 1024
+ROUTES_AT_ONCE = 16
+"""Reading so many takes 0.2 ms; at the end of reading 10 000 at once, every other thread stands still for 16 ms."""
 MAX_DESCRIPTORS = 253
 """That one message may carry (unix(7), SCM_RIGHTS)."""
 
@@ -175,11 +179,17 @@ def store_settings(settings: GatewaySettings) -> int:
     """A memory file (its descriptor, close-on-exec) that holds `settings`, for any number of workers to read."""
     fd = os.memfd_create("gateway-settings", os.MFD_CLOEXEC)
     with open(os.dup(fd), "wb") as file:
-        pickle.dump(settings, file, pickle.HIGHEST_PROTOCOL)
+        pickle.dump(replace(settings.for_workers(), routes=()), file, pickle.HIGHEST_PROTOCOL)
+        for start in range(0, len(settings.routes), ROUTES_AT_ONCE):
+            pickle.dump(settings.routes[start : start + ROUTES_AT_ONCE], file, pickle.HIGHEST_PROTOCOL)
     return fd
 
 
 def fetch_settings(fd: int) -> GatewaySettings:
     """What `store_settings` stored. The file's position is shared, so it is not used."""
-    settings: GatewaySettings = pickle.loads(os.pread(fd, os.fstat(fd).st_size, 0))
-    return settings
+    stored = BytesIO(os.pread(fd, os.fstat(fd).st_size, 0))
+    settings: GatewaySettings = pickle.load(stored)
+    routes: list[RouteSettings] = []
+    while stored.tell() < len(stored.getbuffer()):
+        routes += pickle.load(stored)
+    return replace(settings, routes=tuple(routes))

@@ -64,6 +64,7 @@ class Generation:
         """Those of `upstreams` that were not there before."""
         self.snapshot: Snapshot | None = None
         self.settings: GatewaySettings | None = None
+        """Once it is built, and without what it was built of."""
         self.share = parts.shares.next()
         # the dict is filled by `build`; the fetcher has to know the thread of the loop
         self._fetcher = Fetcher(self.upstreams, loop=parts.loop, now=parts.clock, via=parts.via)
@@ -71,7 +72,6 @@ class Generation:
 
     def build(self, settings: GatewaySettings) -> Snapshot:
         """Touches no socket. Raises TlsError on unreadable certificates, CodeError on Python that cannot be used."""
-        self.settings = settings
         for each in settings.upstreams:
             self.upstreams[each.name] = self._upstream(each)
         self.executors = self._make_executors(settings)
@@ -87,6 +87,7 @@ class Generation:
             self.entrances.append(found or self._parts.entrances.make(listen, settings, snapshot))
             self.guarded[listen.address] = guarded_elsewhere(listen, settings.listen)
         self._before, self._doors = {}, {}
+        self.settings = settings.once_built()
         return snapshot
 
     async def start(self) -> None:

@@ -13,6 +13,7 @@ from gateway.runtime.assemble import Gateway
 from gateway.runtime.control import Control, Forget, Prepare, Prepared, Refused, Use, Used, fetch_settings
 from gateway.runtime.doors import close_all
 from gateway.runtime.generation import Generation
+from gateway.runtime.release import free, release
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Renewal:
             return
         (generation, settings), self._ready = self._ready, None
         sockets, self._sockets = self._sockets, ()
-        self._gateway.use(generation)
+        asyncio.get_running_loop().run_in_executor(None, release, self._gateway.use(generation))
         self._on_used(settings, sockets)
         self._control.send(Used(self._number))
 
@@ -115,4 +116,7 @@ def _built(generation: Generation, fd: int) -> GatewaySettings:
     finally:
         os.close(fd)
     generation.build(settings)
+    routes: list[object] = [*settings.routes]
+    settings = settings.once_built()
+    free(routes)
     return settings

@@ -73,7 +73,7 @@ class Worker:
     ) -> None:
         self._loop = loop
         self._control = control
-        self._settings = settings
+        self._settings = settings.once_built()
         memory = SharedMemory.attach(start.memory)
         self._slots = memory.slots[: start.slots]
         self._slot = memory.slot(start.slot)
@@ -252,6 +252,7 @@ def run(control: Control) -> int:
     try:
         look_in(os.path.dirname(settings.path))
         worker = Worker(loop, control, start, settings)
+        del settings  # what it does not keep may be large
         loop.run_until_complete(worker.start())
     except (OSError, ValueError, CodeError, ProcessDied) as error:
         control.send(Failed(str(error)))

@@ -164,7 +164,12 @@ class Upstream:
     def discard(self) -> None:
         """It was never used."""
         self.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Nobody is in it any more: it is gone without the garbage collector, which never looks at it."""
         self._registry.off_flush(self.flush)
+        self.report = None
 
     def close(self) -> None:
         for task in self._refresh:
@@ -201,7 +206,7 @@ class Upstream:
             target.flush()
         self._left = [target for target in self._left if target.in_flight]
         if self._retired and not self._left:
-            self._registry.off_flush(self.flush)
+            self._let_go()
 
     async def _keep_up(self, named: TargetSettings) -> None:
         while True:

@@ -35,6 +35,8 @@ class Answers:
     p50_ms: float
     p99_ms: float
     errors: int
+    worst_ms: float = 0.0
+    """Where the time of every single one is known."""
 
 
 def wrk(
@@ -215,7 +217,7 @@ def spread(sockets: Sequence[socket.socket], rate: float, seconds: float) -> Ans
             times.append((time.perf_counter() - open_at.pop(descriptor, now)) * 1000)
     poll.close()
     times.sort()
-    return Answers(sent, seconds, quantile(times, 0.5), quantile(times, 0.99), late)
+    return Answers(sent, seconds, quantile(times, 0.5), quantile(times, 0.99), late, times[-1])
 
 
 def _one_request(port: int, request: bytes, source: str) -> socket.socket:

@@ -137,13 +137,22 @@ class RouteTable(Generic[T]):
 
     def stats(self) -> dict[str, int]:
         """Hosts, nodes of the trees, and states made so far with their bound."""
-        trees = {id(tree): tree for chain in self._exact.values() for tree in chain}
-        trees |= {id(tree): tree for tree in (*self._suffixes.values(), *self._any)}
+        trees = self._trees()
         totals = {"hosts": len(trees)}
-        for tree in trees.values():
+        for tree in trees:
             for name, number in tree.stats().items():
                 totals[name] = totals.get(name, 0) + number
         return totals
+
+    def pieces(self) -> list[object]:
+        """All that it is made of, each behind what holds it: who lets go of one after the other, from the first to the
+        last, frees a large table a little at a time."""
+        return [piece for tree in self._trees() for piece in tree.pieces()]
+
+    def _trees(self) -> list[PathTree[_Route[T]]]:
+        trees = {id(tree): tree for chain in self._exact.values() for tree in chain}
+        trees |= {id(tree): tree for tree in (*self._suffixes.values(), *self._any)}
+        return list(trees.values())
 
     def _inexact(self, host: str) -> tuple[PathTree[_Route[T]], ...]:
         """The trees of the wildcards that cover `host`, longest first, then that of any host."""

@@ -105,6 +105,15 @@ class PathTree(Generic[R]):
             self._literal[path] = state.found
         return state.found
 
+    def pieces(self) -> list[object]:
+        """All that it is made of, each behind what holds it."""
+        nodes = [self._root]
+        for node in nodes:
+            nodes += node.literals.values()
+            if node.param is not None:
+                nodes.append(node.param)
+        return [*self._states.values(), *nodes]
+
     def stats(self) -> dict[str, int]:
         return {"nodes": self._nodes, "states": len(self._states), "states_max": self._states_max}
 
