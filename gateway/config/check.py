@@ -7,6 +7,8 @@ from gateway.config.model import Config
 from gateway.config.model_listen import Listen
 from gateway.config.problems import Problem, did_you_mean
 
+MAX_LISTENERS = 200
+"""Their sockets go to a worker in one message, which carries at most 253 (unix(7), SCM_RIGHTS)."""
 MAX_GUESSES = 50
 """Did-you-mean compares with every known name; with thousands of names a few guesses are enough."""
 
@@ -57,6 +59,8 @@ class Checked:
 def check_listeners(checked: Checked) -> None:
     """Each address once, the admin address guarded, one policy of client certificates for one listener."""
     seen: dict[str, KeyPath] = {}
+    if len(checked.config.listen) > MAX_LISTENERS:
+        checked.fault(("listen",), f"more than {MAX_LISTENERS} addresses; leave the host out to listen on all of them")
     for index, listen in enumerate(checked.config.listen):
         path: KeyPath = ("listen", index)
         name = str(listen.address)

@@ -67,7 +67,7 @@ def test_a_file_that_is_no_config(text: str | bytes, fault: str, faults: Faults)
 ONE_FAULT = [
     # names of keys
     ("shutdwn: 5s", "1:1: shutdwn: unknown key (did you mean shutdown?)"),
-    ("watch: true", "1:1: watch: unknown key"),
+    ("watch: 1", "1:8: watch: needs true or false (did you mean true?)"),
     ("turbo: off", "1:1: turbo: unknown key"),
     ("limits:\n  boddy: 1KiB", "2:3: limits.boddy: unknown key (did you mean body?)"),
     (
@@ -132,6 +132,10 @@ ONE_FAULT = [
     (
         "listen: [':1', {address: '0.0.0.0:1'}]",
         "1:26: listen[1].address: 0.0.0.0:1 is listened on already, at c.yaml:1:10",
+    ),
+    (
+        f"listen: {['unix:/run/' + str(n) for n in range(201)]}",
+        "1:9: listen: more than 200 addresses; leave the host out to listen on all of them",
     ),
     ("listen: 127.0.0.1:9901", "1:1: admin.address: 127.0.0.1:9901 is listened on already, at c.yaml:1:9"),
     ("listen: {}", "1:1: listen: needs the key `address`"),
