@@ -18,6 +18,7 @@ Serve = Callable[..., Gateway]
 
 RELOADS = 50
 STREAMS = 100
+BROKEN = 10
 EVENT = b"data: 1\n\n"
 LAST = b"data: last\n\n"
 
@@ -98,3 +99,22 @@ def test_50_reloads_in_10_s_fail_no_request_and_close_no_stream(
     assert gateway.metric("gateway_config_reloads_total", result="success") == RELOADS + 1
     level.is_back()
     journal.note(f"{RELOADS} reloads in {took_s:.1f} s beside {STREAMS} streams", load)
+
+
+def test_a_config_broken_mid_flight_changes_nothing_and_is_told(serve: Serve, target: Target, journal: Journal) -> None:
+    gateway = serve(config(0, target.url, target.url))
+    level = Level(gateway)
+    broken = "routes: [{name: all, match: /*, to: nobody}, {name: s, match: s, respnd: {}}]\n"
+    with Load(gateway.port) as load:
+        for number in range(1, BROKEN + 1):
+            write(gateway, broken)
+            status, document = reload(gateway)
+            assert (status, len(document["errors"])) == (422, 3), document
+            assert gateway.metric("gateway_config_last_reload_successful") == 0
+            write(gateway, config(number, target.url, target.url))
+            assert reload(gateway)[0] == 200
+            assert gateway.metric("gateway_config_last_reload_successful") == 1
+    assert not load.outcomes.failed, load.outcomes
+    assert gateway.metric("gateway_config_reloads_total", result="failure") == BROKEN
+    level.is_back()
+    journal.note(f"a config broken mid-flight, {BROKEN} times", load)
