@@ -6,11 +6,14 @@ inside the upstream the limit grows by its root; when they do, the ratio takes i
 
 Envoy learns the latency without a queue by holding the limit at 3 for a while, which costs most of the capacity. Here a
 probe takes the limit only so far below its present value that the queue inside the upstream must be empty: the headroom
-is what stood there, so twice the root is taken away. It lasts for one latency and a handful of answers.
+is what stood there, so twice the root is taken away, and a fifth for what the last probe got wrong. It lasts for about
+two latencies, and it is made only where the latency has risen: an upstream that is busy and no slower has none.
+
+Probes begin at round moments of the clock, which is the same for all workers of a machine: together they empty the
+queue that none of them could empty alone.
 """
 
-from math import inf, sqrt
-from typing import Final
+from math import ceil, inf, log2, sqrt
 
 from gateway.decide.resilience.concurrency import Limiter
 
@@ -23,11 +26,22 @@ ENOUGH: Final = 10
 LONGEST_WINDOW_S: Final = 1.0
 TOLERANCE: Final = 1.1
 """The latency may be so much above that without a queue before the limit sinks (Envoy: 25 %)."""
-PROBE_EVERY_S: Final = 1.0
-PROBE_SOON_S: Final = 0.2
-"""After a probe that found another latency: there may be more to find."""
-PROBE_S: Final = 0.5
-"""A probe that had too few answers ends then."""
+STEEPEST = 0.5
+"""A window takes away half of the limit at most (Netflix)."""
+PROBE_EVERY_S = 1.0
+PROBE_LATENCIES = 20.0
+"""A probe in at least so many latencies, so that it costs a slow upstream no more than a fast one."""
+SOON = 0.2
+"""Of that time, after a probe that found another latency, or when it doubled: there may be more to find."""
+PROBE_S = 0.5
+"""A probe that had too few answers ends then, or after four latencies."""
+SETTLE = 1.1
+"""So many latencies after the limit sank nobody is left who met the queue."""
+ENOUGH_PROBED = 20
+NOISE = 1.5
+"""A probe that finds a latency further off than by this factor is believed at once, others by half."""
+OUTLIER = 10.0
+"""Latencies beyond so many times the mean of the lower nine tenths count as that: one that timed out moves little."""
 
 
 class Adaptive(Limiter):
@@ -41,15 +55,21 @@ class Adaptive(Limiter):
         self._samples: list[float] = []
         self._window_at = -inf
         self._busiest = 0
+        self._latency_s = 0.0
+        """In the last window."""
         self._probe_at = inf
-        self._probing_since = -inf
         self._probing = False
+        self._settled_at = -inf
+        """When a probe has emptied the queue inside the upstream."""
 
     def on_answer(self, latency_s: float, ok: bool, in_flight: int, now: float) -> None:
-        if not ok and latency_s < self.base_s:
+        if not ok and (not self.base_s or latency_s < self.base_s):
             return  # an error that came faster than any answer says nothing of the load
         if self._probing:
             self._probe(latency_s, now)
+            return
+        if now >= self._probe_at:
+            self._begin_probe(now)
             return
         if not self._samples:
             self._window_at = now
@@ -60,43 +80,62 @@ class Adaptive(Limiter):
             self._close_window(now)
 
     def _close_window(self, now: float) -> None:
-        median_s = _median(self._samples)
+        self._latency_s = found_s = _mean(self._samples)
         is_full = self._busiest * 2 >= self.limit
         self._samples.clear()
         self._busiest = 0
         if not self.base_s or not is_full:
             # Far below the limit nobody waits for us, so this is the latency without a queue.
-            self.base_s = median_s
-            self._probe_at = min(self._probe_at, now + PROBE_SOON_S)
+            self.base_s = found_s
+            self._probe_at = inf
             return
-        self.base_s = min(self.base_s, median_s)
-        gradient = max(0.5, min(1.0, TOLERANCE * self.base_s / median_s)) if median_s > 0.0 else 1.0
-        self._set(self._exact * gradient + sqrt(self._exact))
-        if now >= self._probe_at:
-            self._probing, self._probing_since = True, now
-            self.limit = max(1, int((self._exact - 2.0 * sqrt(self._exact)) * 0.9))
+        if found_s < self.base_s:
+            self.base_s += (found_s - self.base_s) / 4.0
+        gradient = min(1.0, TOLERANCE * self.base_s / found_s) if found_s > 0.0 else 1.0
+        self._set(self._exact * max(STEEPEST, gradient) + sqrt(self._exact))
+        if gradient < STEEPEST:
+            self._probe_at = min(self._probe_at, self._next(SOON, now))
+        elif self._probe_at == inf:
+            self._probe_at = self._next(1.0, now)
+
+    def _begin_probe(self, now: float) -> None:
+        self._samples.clear()
+        self._probe_at = inf
+        self._probing = True
+        self._settled_at = now + SETTLE * self._latency_s
+        self.limit = max(1, int((self._exact - 2.0 * sqrt(self._exact)) * 0.85))
 
     def _probe(self, latency_s: float, now: float) -> None:
-        """Collect answers to requests that were sent since the limit sank: none of them before it was reached."""
-        if now - latency_s >= self._probing_since:
+        """Collect answers once the queue is gone, also those to older requests: the fast ones alone would mislead."""
+        if now >= self._settled_at:
             self._samples.append(latency_s)
-        late = now - self._probing_since >= max(PROBE_S, 4.0 * self.base_s)
-        if len(self._samples) < max(3, min(ENOUGH, self.limit)) and not late:
+        late = now - self._settled_at >= max(PROBE_S, 2.0 * self._latency_s)
+        if len(self._samples) < max(3, min(ENOUGH_PROBED, self.limit)) and not late:
             return
         soon = False
         if self._samples:
-            found_s = _median(self._samples)
-            soon = not 0.9 < found_s / (self.base_s or found_s or 1.0) < 1.1
-            self.base_s = found_s
+            found_s = _mean(self._samples)
+            soon = not 1.0 / NOISE < found_s / self.base_s < NOISE
+            self.base_s = found_s if soon else (self.base_s + found_s) / 2.0
             self._samples.clear()
         self._probing = False
-        self._probe_at = now + (PROBE_SOON_S if soon else PROBE_EVERY_S)
+        self._probe_at = self._next(SOON, now) if soon else inf
         self._set(self._exact)
+
+    def _next(self, share: float, now: float) -> float:
+        """The next round moment for a probe; share: of the usual time between two."""
+        usual_s = max(PROBE_EVERY_S, self.base_s * PROBE_LATENCIES)
+        every_s = PROBE_EVERY_S * 4.0 ** ceil(log2(usual_s / PROBE_EVERY_S) / 2.0) * share
+        return (now // every_s + 1.0) * every_s
 
     def _set(self, limit: float) -> None:
         self._exact = max(1.0, min(float(LARGEST), limit))
         self.limit = int(self._exact)
 
 
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+def _mean(values: list[float]) -> float:
+    """The mean, without the weight of outliers. By Little's law it is the mean that the load goes with."""
+    values.sort()
+    lower = values[: max(1, len(values) * 9 // 10)]
+    most = OUTLIER * sum(lower) / len(lower)
+    return sum(min(value, most) for value in values) / len(values)
