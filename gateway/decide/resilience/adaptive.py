@@ -123,8 +123,8 @@ class Adaptive(Limiter):
         self._set(self._exact)
 
     def _next(self, share: float, now: float) -> float:
-        """The next round moment for a probe; share: of the usual time between two."""
-        usual_s = max(PROBE_EVERY_S, self.base_s * PROBE_LATENCIES)
+        """The next round moment for a probe; share: of the usual time between two, which is that of all workers."""
+        usual_s = max(PROBE_EVERY_S, self._latency_s * PROBE_LATENCIES)
         every_s = PROBE_EVERY_S * 4.0 ** ceil(log2(usual_s / PROBE_EVERY_S) / 2.0) * share
         return (now // every_s + 1.0) * every_s
 
