@@ -18,23 +18,30 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """The connections of one worker that have something to write at the end of this turn."""
 
-    __slots__ = ("_ahead", "_call_soon", "_is_due", "_waiting")
+    __slots__ = ("_ahead", "_behind", "_call_soon", "_is_due", "_waiting")
 
     def __init__(self, call_soon: Callable[..., Any]) -> None:
         self._call_soon = call_soon
         self._is_due = False
         self._waiting: list[Outgoing] = []
         self._ahead: list[Callable[[], None]] = []
+        self._behind: list[Callable[[], None]] = []
 
     def add(self, connection: "Outgoing") -> None:
         self._waiting.append(connection)
-        if not self._is_due:
-            self._is_due = True
-            self._call_soon(self._flush)
+        self._schedule()
 
     def ahead(self, callback: Callable[[], None]) -> None:
         """Call `callback` at the end of this turn; what it writes goes out before all else that waits."""
         self._ahead.append(callback)
+        self._schedule()
+
+    def behind(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when all that waits was written; what it writes goes out with the next turn."""
+        self._behind.append(callback)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._is_due:
             self._is_due = True
             self._call_soon(self._flush)
@@ -43,11 +50,7 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         if self._ahead:
             ahead, self._ahead = self._ahead, []
-            for callback in ahead:
-                try:
-                    callback()
-                except Exception:
-                    _log.exception("internal error in %r; please report it", callback)
+            _call(ahead)
             first, self._waiting = self._waiting, []
             waiting = first + waiting
         self._is_due = False
@@ -57,6 +60,17 @@ class Outbox:
             except Exception:  # the others wait for this call alone
                 _log.exception("internal error in writing to %r; please report it", connection)
                 connection.transport.abort()
+        if self._behind:
+            behind, self._behind = self._behind, []
+            _call(behind)
+
+
+def _call(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            _log.exception("internal error in %r; please report it", callback)
 
 
 class Outgoing(asyncio.Protocol):

@@ -63,7 +63,7 @@ class Gate:
         self._queue: Queue[Permit] = Queue(queues)
         self._deadlines = deadlines
         self._outbox = outbox
-        self._is_due = False
+        self._is_due = self._is_refusing = False
         self._cells = registry.cells
         self._meters = {each.name: _Meter(registry, each.name) for each in queues}
         self._limit = registry.gauge("gateway_concurrency_limit", upstream=name)
@@ -75,7 +75,7 @@ class Gate:
         """
         permit = Permit(self, waiter, now)
         if self._queue:
-            self._refuse_overdue(now)
+            self._refuse_soon()
         if self.in_flight < self.limiter.limit and not self._queue:
             self.in_flight += 1
             permit.held = True
@@ -89,7 +89,7 @@ class Gate:
         permit._place = place
         self._meters[queue].change(1.0)
         if out is not None:
-            self._refuse(out, self._full(queue, now))
+            self._refuse_one(out, self._full(queue, now))
         self._arm(place.deadline)
         return permit
 
@@ -150,13 +150,22 @@ class Gate:
             permit._place, permit.held = None, True
             self._meters[place.line.settings.name].served(now - place.since)
             permit.waiter.on_permit(now)
-        self._refuse_overdue(now)  # behind them: the upstream must not wait for that
+
+    def _refuse_soon(self) -> None:
+        # Behind what is to be written: the upstream must not wait for that.
+        if not self._is_refusing:
+            self._is_refusing = True
+            self._outbox.behind(self._refuse)
+
+    def _refuse(self) -> None:
+        self._is_refusing = False
+        self._refuse_overdue(self._deadlines.clock())
 
     def _refuse_overdue(self, now: float) -> None:
         for place in self._queue.overdue(now):
-            self._refuse(place, self._late(place, now))
+            self._refuse_one(place, self._late(place, now))
 
-    def _refuse(self, place: Place[Permit], error: GatewayError) -> None:
+    def _refuse_one(self, place: Place[Permit], error: GatewayError) -> None:
         meter = self._meters[place.line.settings.name]
         meter.change(-1.0)
         meter.refused(error.reason.name)
