@@ -6,14 +6,15 @@ inside the upstream the limit grows by its root; when they do, the ratio takes i
 
 Envoy learns the latency without a queue by holding the limit at 3 for a while, which costs most of the capacity. Here a
 probe takes the limit only so far below its present value that the queue inside the upstream must be empty: the headroom
-is what stood there, so twice the root is taken away, and a fifth for what the last probe got wrong. It lasts for about
-two latencies, and it is made only where the latency has risen: an upstream that is busy and no slower has none.
+is what stood there, so twice the root is taken away, and a seventh for what the last probe got wrong. It lasts for
+about two latencies, and there is none where less than half of the limit is used: where nobody waits it grows to that.
 
 Probes begin at round moments of the clock, which is the same for all workers of a machine: together they empty the
 queue that none of them could empty alone.
 """
 
 from math import ceil, inf, log2, sqrt
+from typing import Final
 
 from gateway.decide.resilience.concurrency import Limiter
 
@@ -26,21 +27,21 @@ ENOUGH: Final = 10
 LONGEST_WINDOW_S: Final = 1.0
 TOLERANCE: Final = 1.1
 """The latency may be so much above that without a queue before the limit sinks (Envoy: 25 %)."""
-STEEPEST = 0.5
+STEEPEST: Final = 0.5
 """A window takes away half of the limit at most (Netflix)."""
-PROBE_EVERY_S = 1.0
-PROBE_LATENCIES = 20.0
+PROBE_EVERY_S: Final = 1.0
+PROBE_LATENCIES: Final = 20.0
 """A probe in at least so many latencies, so that it costs a slow upstream no more than a fast one."""
-SOON = 0.2
+SOON: Final = 0.2
 """Of that time, after a probe that found another latency, or when it doubled: there may be more to find."""
-PROBE_S = 0.5
-"""A probe that had too few answers ends then, or after four latencies."""
-SETTLE = 1.1
+PROBE_S: Final = 0.5
+"""A probe that had too few answers ends then, or after two latencies."""
+SETTLE: Final = 1.1
 """So many latencies after the limit sank nobody is left who met the queue."""
-ENOUGH_PROBED = 20
-NOISE = 1.5
+ENOUGH_PROBED: Final = 20
+NOISE: Final = 1.5
 """A probe that finds a latency further off than by this factor is believed at once, others by half."""
-OUTLIER = 10.0
+OUTLIER: Final = 10.0
 """Latencies beyond so many times the mean of the lower nine tenths count as that: one that timed out moves little."""
 
 
