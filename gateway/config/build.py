@@ -186,7 +186,7 @@ def route(item: Route, source: str, waiting: tuple[QueueSettings, ...]) -> Route
         timeout_s=item.timeout,
         body_bytes=item.body_limit,
         buffer=BufferSettings(item.buffer.request, item.buffer.response),
-        queue=item.class_,
+        class_=item.class_,
         class_weight=next((each.weight for each in waiting if each.name == item.class_), 1),
         upgrade=tuple(item.upgrade),
         request_headers=_edits(item.headers.request),

@@ -3,11 +3,12 @@
 from gateway.config.check import Checked
 from gateway.decide.resilience.queue_settings import DEFAULT
 
-_WAITING = ("to", "aggregate")
+_WAITING = {"to", "aggregate", "handler", "app"}
+"""What answers a route that waits: its own requests to upstreams, or those of its Python."""
 
 
 def check_queues(checked: Checked) -> None:
-    """A class is a queue, of a route that asks upstreams; a queue is used."""
+    """A class is a queue, of a route with something to do; a queue is used."""
     config = checked.config
     known = list(dict.fromkeys([*config.queues, DEFAULT]))
     used = {DEFAULT}
@@ -18,8 +19,9 @@ def check_queues(checked: Checked) -> None:
         if route.class_ not in known:
             hint = checked.guess(route.class_, known) or "define it under `queues:`"
             checked.fault(("routes", index, "class"), f"there is no queue {route.class_!r}", hint)
-        if not set(_WAITING) & route.model_fields_set:
-            checked.fault(("routes", index, "class"), "`class` is for routes with `to` or `aggregate`", at_key=True)
+        if not _WAITING & route.model_fields_set:
+            text = "`class` is for routes with `to`, `aggregate`, `handler` or `app`: a fixed answer never waits"
+            checked.fault(("routes", index, "class"), text, at_key=True)
     if not checked.complete:
         return
     for name in config.queues:

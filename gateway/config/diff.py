@@ -162,7 +162,7 @@ def _names(value: Any) -> Any:
 
 
 def _key(path: str, name: str) -> str:
-    key = name.removesuffix("_s").removesuffix("_bytes")
+    key = name.removesuffix("_s").removesuffix("_bytes").removesuffix("_")
     whole = f"{path}.{key}" if path else key
     return _KEYS.get(whole) or whole.removeprefix("answer.")
 

@@ -12,6 +12,7 @@ from gateway.config.model_attempts import show_after
 from gateway.config.settings import GatewaySettings
 from gateway.config.units import format_duration, format_size
 from gateway.decide.balance.registry import make_balancer
+from gateway.decide.resilience.queue_settings import DEFAULT
 from gateway.decide.route.explain import Asked, near_misses
 from gateway.decide.route.rewrite import Redirect, Rewrite
 from gateway.decide.route.table import Match, Miss, RouteTable
@@ -93,6 +94,8 @@ def _policies(settings: GatewaySettings, route: RouteSettings) -> list[str]:
     policies = [f"body_limit: {'off' if limit is None else format_size(limit)}"]
     if route.plugins or not isinstance(route.answer, (RespondSettings, RedirectSettings)):
         policies.append(f"timeout: {'off' if route.timeout_s is None else format_duration(route.timeout_s)}")
+        if route.class_ != DEFAULT:
+            policies.append(f"class: {route.class_}, of weight {route.class_weight}")
     for side, edits in (("request", route.request_headers), ("response", route.response_headers)):
         policies += [f"headers: set {name} on the {side}" for name, _ in edits.set]
         policies += [f"headers: remove {name} from the {side}" for name in edits.remove]

@@ -214,7 +214,11 @@ class RouteDefaults(Model):
     body_limit: SizeOrOff = Field(
         default=UNSET, description="Largest request body, or off; without it limits.body", examples=["1MiB"]
     )
-    class_: Name = Field(default=_ROUTE.queue, alias="class", description="Its queue, for when its upstream is full")
+    class_: Name = Field(
+        default=_ROUTE.class_,
+        alias="class",
+        description="Its queue, for when an upstream is full; its weight says what is shed last",
+    )
     buffer: Buffer = Field(default=Buffer(), description="How much of a body may wait in memory")
     upgrade: Annotated[list[Annotated[str, text(_protocol, "a protocol", "websocket")]], OneOrMany()] = Field(
         default=list(_ROUTE.upgrade),

@@ -124,8 +124,8 @@ class RouteSettings:
     body_bytes: int | None = -1
     """Limit of the request body; None: off; -1: the gateway's `limits.body`."""
     buffer: BufferSettings = BufferSettings()
-    queue: str = DEFAULT
-    """`class`: where requests wait when their upstream is full."""
+    class_: str = DEFAULT
+    """Its queue: where requests wait when their upstream is full."""
     class_weight: int = 1
     """Of that queue: when the gateway has too much to do, classes of lower weight are shed first."""
     upgrade: tuple[str, ...] = ("websocket",)

@@ -50,7 +50,7 @@ class Aggregates:
             elsewhere=self,
             loop=self._loop,
             now=self._now,
-            queue=route.queue,
+            queue=route.class_,
         )
 
     async def call(

@@ -74,7 +74,7 @@ class Answers:
             timeout_s=inf if route.timeout_s is None else route.timeout_s,
             response_edit=editor(route.response_headers),
             fetcher=self._fetcher,
-            queue=route.queue,
+            queue=route.class_,
             now=self._now,
         )
 
@@ -116,7 +116,7 @@ class Answers:
             hash_key=hash_key([self._upstreams[name].settings.balance.hash_on for name, _ in answer.to]),
             via=self._via,
             now=self._now,
-            queue=route.queue,
+            queue=route.class_,
         )
 
     def _chooser(self, answer: ForwardSettings) -> Callable[[], Upstream]:

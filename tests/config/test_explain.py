@@ -26,10 +26,11 @@ upstreams:
 routes:
   - {name: user, match: "GET shop.example/users/{id}", to: {a: 75%, b: 25%}, rewrite: "/u/{id}", host: upstream}
   - {name: gold, match: {path: "/users/{id}", headers: {x-tier: gold}}, to: b}
-  - {name: api, match: /api/*, to: b, strip: /api, timeout: off, body_limit: 1KiB,
+  - {name: api, match: /api/*, to: b, strip: /api, timeout: off, body_limit: 1KiB, class: paying,
      headers: {request: {set: {x-a: b}}, response: {remove: [server]}}}
   - {name: old, match: /old/*, redirect: /new/}
   - {name: ping, match: GET /ping, respond: pong}
+queues: {paying: {weight: 3}}
 """
 
 
@@ -172,6 +173,7 @@ def test_policies_in_their_order(told: Told) -> None:
     assert got["policies"] == [
         "body_limit: 1KiB",
         "timeout: off",
+        "class: paying, of weight 3",
         "headers: set x-a on the request",
         "headers: remove server from the response",
     ]

@@ -40,6 +40,11 @@ def test_a_file_written_in_another_way_changes_nothing(loaded: Callable[..., Loa
     assert found.document() == NOTHING
 
 
+def test_a_class_is_told_as_the_key_it_is(loaded: Callable[..., Loaded]) -> None:
+    found = changed(loaded, ("to: orders}", "to: orders, class: paying}"), more="queues: {paying: {}}\n")
+    assert found.document() == NOTHING | {"routes": ["~ route orders: class"]}
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "new", "texts"),
     [

@@ -32,6 +32,15 @@ ROUTE_FAULTS = [
         "3:26: routes[0].respond: a route has one answer; this one has `to` already",
     ),
     ("- {match: /, respond: 204, strip: /}", "3:28: routes[0].strip: `strip` is for routes with `to` or `app`"),
+    (
+        "- {match: /, respond: 204, class: default}",
+        "3:28: routes[0].class: `class` is for routes with `to`, `aggregate`, `handler` or `app`: "
+        "a fixed answer never waits",
+    ),
+    (
+        "- {match: /, to: orders, class: defalt}",
+        "3:33: routes[0].class: there is no queue 'defalt' (did you mean default?)",
+    ),
     ("- {match: /, to: order}", "3:18: routes[0].to: there is no upstream 'order' (did you mean orders?)"),
     (
         "- {match: /, to: {orders: 50%, stok: 50%}}",

@@ -329,10 +329,14 @@ def test_the_weight_of_a_class_is_that_of_its_queue(loaded: Load) -> None:
     text = (
         "queues: {checkout: {weight: 10}}\nupstreams: {o: {targets: http://127.0.0.1:1, concurrency: 1}}\n"
         "routes:\n  - {match: /a, to: o, class: checkout}\n  - {match: /b, to: o}\n"
+        "  - {match: /c, handler: 'html:escape', class: checkout}\n"
+        "  - {match: /d, app: {wsgi: 'wsgiref.simple_server:demo_app'}, class: checkout}\n"
     )
-    assert [(each.queue, each.class_weight) for each in loaded(text).settings.routes] == [
+    assert [(each.class_, each.class_weight) for each in loaded(text).settings.routes] == [
         ("checkout", 10),
         ("default", 1),
+        ("checkout", 10),
+        ("checkout", 10),
     ]
 
 
