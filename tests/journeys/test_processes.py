@@ -361,7 +361,7 @@ def test_status_and_drain_talk_to_a_running_gateway(serve: Serve) -> None:
     shown = _command("status", "--admin", admin)
     assert shown.returncode == 0
     lines = [line.split() for line in shown.stdout.splitlines()]
-    assert ["0", str(gateway.workers()[0]), "serving", "0", "0"] in lines
+    assert any(line[:3] == ["0", str(gateway.workers()[0]), "serving"] for line in lines), lines
     assert _command("drain", "--admin", admin).returncode == 0
     assert gateway.process.wait(5) == 0
     gone = _command("status", "--admin", admin)

@@ -547,8 +547,8 @@ async def test_past_the_limit_of_buffered_bytes_who_reads_slowly_is_cut() -> Non
 async def test_past_the_limit_of_buffered_bytes_no_body_is_taken_on() -> None:
     wired = Wired(proxy(limits=LimitSettings(buffered_bytes=1000)))
     first, second = wired.client(), wired.client()
-    first.send(request(b"Content-Length: 1002", body=b"x" * 1001))
-    second.send(request(b"Content-Length: 10", body=b"x"))
+    first.send(request(b"Content-Length: 1000", body=b"x" * 999))
+    second.send(request(b"Content-Length: 10", body=b"xx"))
     await wired.settle()
     (answer,) = _answers(second)
     assert (answer.status, answer.reason, answer.get("retry-after")) == (503, "shed_overload", "1")
