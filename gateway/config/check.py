@@ -18,7 +18,7 @@ class Checked:
     """A config that its model accepts, with the way back to the files, and the faults found in it.
 
     `route_indices` and `test_indices` say which entry of the file each route and test is: entries that the model
-    refused are left out. `names` and `executors` are all upstreams and executors of the file, also those refused.
+    refused are left out. `names`, `executors` and `queues` are all that the file names, also those refused.
     """
 
     config: Config
@@ -28,6 +28,7 @@ class Checked:
     test_indices: list[int]
     names: list[str]
     executors: list[str]
+    queues: list[str]
     complete: bool
     """False where the model refused something: then what is missing may be there."""
     problems: list[Problem] = field(default_factory=list)

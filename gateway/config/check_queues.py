@@ -10,7 +10,7 @@ _WAITING = {"to", "aggregate", "handler", "app"}
 def check_queues(checked: Checked) -> None:
     """A class is a queue, of a route with something to do; a queue is used."""
     config = checked.config
-    known = list(dict.fromkeys([*config.queues, DEFAULT]))
+    known = list(dict.fromkeys([*checked.queues, DEFAULT]))
     used = {DEFAULT}
     for index, route in zip(checked.route_indices, config.routes, strict=True):
         used.add(route.class_)

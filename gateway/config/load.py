@@ -29,7 +29,7 @@ from gateway.config.settings import GatewaySettings
 from gateway.config.sources import Sources
 from gateway.config.wording import problems_of
 
-_NAMED = ("upstreams", "executors")
+_NAMED = ("upstreams", "executors", "queues")
 """Keys whose values fall one by one."""
 
 __all__ = ["ConfigError", "Loaded", "load"]
@@ -111,6 +111,7 @@ def _validated(root: Map, source: Source, directory: Path, problems: list[Proble
         _kept("tests", root, refused),
         _names("upstreams", root),
         _names("executors", root),
+        _names("queues", root),
         not problems,
     )
 

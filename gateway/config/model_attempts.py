@@ -58,7 +58,7 @@ def _after(value: Any, _: object) -> HedgeSettings:
     found = _PERCENTILE(value) if isinstance(value, str) else None
     if found and float(found[1]) >= 50:
         return HedgeSettings(percentile=round(float(found[1]) / 100, 4))
-    if isinstance(value, str) and value[:1] in ("p", "P"):
+    if isinstance(value, str) and (value[:1] in ("p", "P") or value[-1:] == "%"):
         raise fault(f"{value[:20]!r} is no percentile from p50 to p99.99", fix="p95")
     try:
         after_s = parse_duration(value)

@@ -27,8 +27,9 @@ SLOT_BYTES = HEADER_BYTES + CELL_COUNT * 8 + DIRECTORY_BYTES + REPORT_BYTES
 HUNG_AFTER_S = 10.0
 """A worker whose heartbeat is older than this serves nobody."""
 
+_WORDS = "pid heartbeat state connections buffered draining used directory degraded report report_sum".split()
 _PID, _HEARTBEAT, _STATE, _CONNECTIONS, _BUFFERED, _DRAINING, _USED, _DIRECTORY, _DEGRADED, _REPORT, _REPORT_SUM = (
-    range(11)
+    range(len(_WORDS))
 )
 _DEGRADED_BITS = 53
 """A cell is a double: whole up to there."""
@@ -47,6 +48,10 @@ class WorkerState(IntEnum):
     DRAINING = 3
     DEAD = 4
     RETIRED = 5
+
+
+LAYOUT = (HEADER_BYTES, CELL_COUNT, DIRECTORY_BYTES, REPORT_BYTES, *_WORDS, *WorkerState.__members__)
+"""What two processes have to agree on before they share a slot."""
 
 
 class Slot:

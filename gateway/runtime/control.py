@@ -22,11 +22,13 @@ MAX_DESCRIPTORS = 253
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first message to a worker; all but `slot` and `slots` are descriptors it inherited.
+    """The first message to a worker; `settings`, `memory` and `sockets` are descriptors it inherited.
 
-    `slots`: how many workers there are. `sockets`: in the order of `listen`.
+    `layout`: of what the descriptors hold (`layout.py`); the first field in every version. `slots`: how many workers
+    there are. `sockets`: in the order of `listen`.
     """
 
+    layout: str
     slot: int
     slots: int
     settings: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.core.clock import monotonic
 from gateway.core.interpreter import command, environment
 from gateway.runtime.control import Control, Start
+from gateway.runtime.layout import layout
 
 WORKER = "gateway.runtime.worker"
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
@@ -54,6 +55,7 @@ class Launcher:
         sockets: Sequence[int],
         module: str = WORKER,
     ) -> None:
+        self._layout = layout()
         self._slots = slots
         self._settings = settings
         self._memory = memory
@@ -78,5 +80,5 @@ class Launcher:
                 env=environment(ENVIRONMENT),
                 process_group=0,
             )
-        control.send(Start(slot, self._slots, self._settings, self._memory, self._sockets))
+        control.send(Start(self._layout, slot, self._slots, self._settings, self._memory, self._sockets))
         return Process(popen, control)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from gateway.config.settings import GatewaySettings
 from gateway.config.sources import Sources
 from gateway.core.interpreter import NICE, command, environment
+from gateway.runtime.layout import OTHER_VERSION, layout
 
 CONFIG_WRONG = 2
 """Exit code of the gateway."""
@@ -109,7 +110,7 @@ class _Child:
     def __init__(self, path: str) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            command("gateway.runtime.loading", path),
+            command("gateway.runtime.loading", path, layout()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -146,7 +147,12 @@ class _Child:
 
 
 def main() -> None:
-    """The child: as nice as the admin address, since reading 10 000 routes takes 2 s of a core."""
+    """The child: as nice as the admin address, since reading 10 000 routes takes 2 s of a core.
+
+    Its arguments are the file and the layout of who reads its answers.
+    """
+    if sys.argv[2] != layout():
+        sys.exit(OTHER_VERSION)
     from gateway.config.load import ConfigError, load
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the parent, once

@@ -83,9 +83,9 @@ class Reloader:
         self._successful = not outcome.errors
         self._counts["success" if self._successful else "failure"] += 1
         for error in outcome.errors:
-            _log.error("the config is not reloaded: %s", error)
+            _log.error("the config is not reloaded: %s", _headline(error))
         for warning in outcome.warnings:
-            _log.warning("%s", warning)
+            _log.warning("%s", _headline(warning))
         if self._successful:
             self._loaded_at = time.time()
             _log.info("reloaded: %s", "; ".join(_flat(outcome.changed)) or "nothing changed")
@@ -178,6 +178,11 @@ class Reloader:
         self._waiting.discard(process)
         if not self._waiting:
             self._answered.set()
+
+
+def _headline(text: str) -> str:
+    """Without the line of the file and its caret, which are for who asked: the log has one line for each."""
+    return text.partition("\n")[0]
 
 
 def _flat(changed: dict[str, list[str]]) -> list[str]:

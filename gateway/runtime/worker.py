@@ -46,6 +46,7 @@ from gateway.runtime.control import (
 from gateway.runtime.doors import Doors
 from gateway.runtime.drain import drain
 from gateway.runtime.exchange_log import ExchangeLog
+from gateway.runtime.layout import OTHER_VERSION, layout
 from gateway.runtime.memory_use import MemoryUse
 from gateway.runtime.overload_watch import OverloadWatch
 from gateway.runtime.renewal import Renewal
@@ -238,11 +239,11 @@ def run(control: Control) -> int:
         start = control.receive()
         if not isinstance(start, Start):
             return 1
+        if start.layout != layout():
+            raise ValueError(start.layout)
         settings = fetch_settings(start.settings)
-    except Exception as error:  # whatever a pickle raises that another version made
-        control.send(
-            Failed(f"this version of the code does not read what the running one hands over ({error}): restart")
-        )
+    except Exception:  # whatever a pickle raises that another version made
+        control.send(Failed(OTHER_VERSION))
         return 1
     setup(settings.log, str(start.slot))
     sys.stdout = sys.stderr  # what users' code prints must not tear a line of the access log

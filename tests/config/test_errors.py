@@ -245,6 +245,10 @@ ONE_FAULT = [
         "1:45: upstreams.a.hedge: 'p40' is no percentile from p50 to p99.99 (write `hedge: p95`)",
     ),
     (
+        "upstreams: {a: {targets: 'http://h', hedge: 95%}}",
+        "1:45: upstreams.a.hedge: '95%' is no percentile from p50 to p99.99 (write `hedge: p95`)",
+    ),
+    (
         "upstreams: {a: {targets: 'http://h', hedge: {after: 50}}}",
         "1:53: upstreams.a.hedge.after: a duration needs a unit (ms, s, m, h or d) (write `after: 50s`)",
     ),
@@ -299,6 +303,13 @@ tests:
         ["c.yaml:10:17", "routes[2].too"],
         ["c.yaml:11:13", "routes[3].match"],
         ["c.yaml:13:42", "tests[0].expect.upstream"],
+    ]
+
+
+def test_a_queue_that_is_refused_is_not_missed_by_its_routes(faults: Faults) -> None:
+    text = "queues: {paying: {wait: 3}}\nroutes: [{match: /a, to: a, class: paying}]\nupstreams: {a: 'http://h'}\n"
+    assert faults(text) == [
+        "c.yaml:1:25: queues.paying.wait: a duration needs a unit (ms, s, m, h or d) (write `wait: 3s`)"
     ]
 
 

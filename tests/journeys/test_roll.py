@@ -1,11 +1,15 @@
 """SIGUSR2: the workers are replaced one by one by those of a new version of the code, and no client sees it."""
 
 import asyncio
+import shutil
 import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import gateway as package
+from gateway.runtime.layout import OTHER_VERSION
+from tests.journeys.test_reload import reload
 from tests.support.gateway import Gateway
 from tests.support.load import Load
 from tests.support.raw import Raw
@@ -95,6 +99,23 @@ def test_a_version_that_cannot_start_leaves_the_old_workers(serve: Serve, upstre
     gateway.signal(signal.SIGUSR2)
     until(lambda: "all workers were replaced" in gateway.errors)
     assert version(gateway) == b"new"
+
+
+def test_a_version_that_shares_memory_in_another_way_leaves_the_old_workers(
+    serve: Serve, upstream: Start, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    shutil.copytree(Path(package.__file__).parent, code / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    gateway = serve(config(tmp_path, upstream()), env={"PYTHONPATH": str(code)})
+    old, memory = gateway.workers(), code / "gateway" / "observe" / "memory.py"
+    memory.write_text(memory.read_text().replace("REPORT_BYTES = 8 *", "REPORT_BYTES = 9 *"))
+    gateway.signal(signal.SIGUSR2)
+    until(lambda: f"those that run stay: it cannot start: {OTHER_VERSION}" in gateway.errors)
+    status, answer = reload(gateway)
+    assert (status, answer["errors"]) == (422, [OTHER_VERSION])
+    assert gateway.workers() == old
+    assert version(gateway) == b"old"
+    assert "Traceback" not in gateway.errors
 
 
 def test_the_end_is_not_held_up_by_a_roll(serve: Serve, upstream: Start, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gateway.transport.settings import ListenSettings
 def test_messages_keep_their_borders_and_the_end_is_told() -> None:
     ours, sock = Control.pair()
     theirs = Control(sock)
-    sent = (Start(1, 2, 3, 4, (5, 6)), Drain(2.5), Ready(), Failed("x" * 5000))
+    sent = (Start("l", 1, 2, 3, 4, (5, 6)), Drain(2.5), Ready(), Failed("x" * 5000))
     for message in sent:
         assert ours.send(message)
     assert tuple(theirs.receive() for _ in sent) == sent
