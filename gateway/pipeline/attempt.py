@@ -70,16 +70,26 @@ class Attempt(User):
         self.owner.send_request(self, connection, now)
 
     def _note_wait(self, connection: UpstreamConnection, waited_s: float) -> None:
-        exchange = self.owner.exchange
+        owner = self.owner
         if connection.served:
-            exchange.queue_s = (exchange.queue_s or 0.0) + waited_s
+            owner.note_wait(waited_s)
         else:
-            exchange.connect_s = connection.connect_s
-            exchange.queue_s = (exchange.queue_s or 0.0) + max(waited_s - connection.connect_s, 0.0)
+            owner.exchange.connect_s = connection.connect_s
+            owner.note_wait(max(waited_s - connection.connect_s, 0.0))
             self.upstream.connect.observe(connection.connect_s)
 
+    def _stop_waiting(self) -> None:
+        """No connection came. The time is the gateway's own where one had to become free, else that of the dial."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.leave()
+            if not waiting.dialled:
+                now = self.owner.now()
+                self.owner.note_wait(now - self._began_at)
+                self._began_at = now
+
     def on_no_connection(self, error: GatewayError) -> None:
-        self._waiting = None
+        self._stop_waiting()
         self._end_failed(error.reason.name, by_target=error.reason.by_target)
         self.owner.on_failure(self, error, sent=False)
 
@@ -208,8 +218,8 @@ class Attempt(User):
         """The client is gone, or another attempt was faster: free the connection; nobody's failure."""
         now = self.owner.now()
         self._judge(IGNORED, now)
-        self._leave(now)
         self._give_back()
+        self._leave(now)
 
     def _judge(self, outcome: Outcome, now: float) -> None:
         """Tell the circuit what came of the attempt, the first time."""
@@ -218,9 +228,7 @@ class Attempt(User):
             ticket.end(outcome, now)
 
     def _give_back(self) -> None:
-        if self._waiting is not None:
-            self._waiting.give_up()
-            self._waiting = None
+        self._stop_waiting()
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.cancel()

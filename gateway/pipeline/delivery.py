@@ -128,16 +128,17 @@ class Delivery(Sink):
 
     def on_permit(self, now: float) -> None:
         assert self.permit is not None
-        self._note_wait(now - self.permit.since)
+        self.note_wait(now - self.permit.since)
         self.engage(now)
 
     def on_no_permit(self, error: GatewayError) -> None:
         permit, self.permit = self.permit, None
         if permit is not None:
-            self._note_wait(self.now() - permit.since)
+            self.note_wait(self.now() - permit.since)
         self._fail(error)
 
-    def _note_wait(self, waited_s: float) -> None:
+    def note_wait(self, waited_s: float) -> None:
+        """It waited for so long, for its turn or for a free connection."""
         self.exchange.queue_s = (self.exchange.queue_s or 0.0) + waited_s
 
     def end_permit(self) -> None:
@@ -145,6 +146,8 @@ class Delivery(Sink):
         permit, self.permit = self.permit, None
         if permit is not None:
             permit.end()
+            if not permit.held:
+                self.note_wait(self.now() - permit.since)
 
     # --- the attempts -------------------------------------------------------------------------------------------
 

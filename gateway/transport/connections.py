@@ -37,13 +37,16 @@ class Waiting:
         self.taker: Taker | None = taker
         self.deadline = self.armed = inf
 
-    def give_up(self) -> None:
-        """The taker no longer wants a connection."""
-        self.taker = None
-        self._line.deadlines.forget(self)
+    def leave(self) -> Taker | None:
+        """Give up the place; who had it."""
+        taker, self.taker = self.taker, None
+        if taker is not None:
+            self._line.waiting -= 1
+            self._line.deadlines.forget(self)
+        return taker
 
     def on_deadline(self, now: float) -> None:
-        taker, self.taker = self.taker, None
+        taker = self.leave()
         if taker is None:
             return
         line = self._line
@@ -75,6 +78,8 @@ class Connections:
         self._dialer = dialer
         self._idle: list[UpstreamConnection] = []
         self._line: deque[Waiting] = deque()
+        self.waiting = 0
+        """How many in the line still want a connection."""
         self._open: set[UpstreamConnection] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -90,6 +95,7 @@ class Connections:
         has_room = len(self._open) + len(self._dials) < self.settings.max
         waiting = Waiting(self, taker, dialled=has_room)
         self._line.append(waiting)
+        self.waiting += 1
         if has_room:
             self._dial()
         else:
@@ -143,18 +149,14 @@ class Connections:
         return None
 
     def _hand(self, waiting: Waiting, connection: UpstreamConnection) -> None:
-        taker, waiting.taker = waiting.taker, None
-        self.deadlines.forget(waiting)
         connection.deadline = inf
+        taker = waiting.leave()
         assert taker is not None
         taker.on_connection(connection)
 
     def _dial_for_line(self) -> None:
         """One dial for each who waits and has none under way, up to the cap."""
-        if not self._line:
-            return
-        wanted = sum(waiting.taker is not None for waiting in self._line)
-        while len(self._dials) < wanted and len(self._open) + len(self._dials) < self.settings.max:
+        while len(self._dials) < self.waiting and len(self._open) + len(self._dials) < self.settings.max:
             self._dial()
 
     def _dial(self) -> None:
@@ -185,10 +187,9 @@ class Connections:
     def _fail_next(self, error: GatewayError) -> None:
         """A dial came to nothing: whoever waits first is told."""
         waiting = self._next()
-        if waiting is not None and waiting.taker is not None:
-            taker, waiting.taker = waiting.taker, None
-            self.deadlines.forget(waiting)
+        taker = None if waiting is None else waiting.leave()
+        if taker is not None:
             taker.on_no_connection(error)
 
     def __repr__(self) -> str:
-        return f"<Connections {self.to} idle={self.idle} active={self.active} waiting={len(self._line)}>"
+        return f"<Connections {self.to} idle={self.idle} active={self.active} waiting={self.waiting}>"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from gateway import Request, Response
 from gateway.core.errors import GatewayError
 from gateway.decide.resilience.adaptive import Adaptive
@@ -106,8 +108,10 @@ async def test_who_leaves_the_queue_makes_room() -> None:
     gateway = wired()
     clients = [ask(gateway) for _ in range(3)]
     await gateway.settle()
+    gateway.now += 0.2
     clients[1].reset()
     await gateway.settle()
+    assert [(each.reason, each.queue_s) for each in gateway.log] == [("client_closed", pytest.approx(0.2))]
     late = ask(gateway)
     await gateway.settle()
     assert status(late) is None

@@ -117,6 +117,8 @@ async def test_who_waits_too_long_is_told_that_the_upstream_is_busy() -> None:
     await wired.settle()
     assert [each.status for each in _answers(first)] == [200]
     assert [exchange.status for exchange in wired.log] == [503, 200]
+    assert wired.log[0].queue_s == pytest.approx(1.0, abs=0.2)
+    assert wired.log[0].overhead_s == pytest.approx(1.0, abs=0.2), "no target had it"
 
 
 async def test_who_waits_gets_the_place_of_a_connection_that_closes() -> None:
@@ -141,8 +143,10 @@ async def test_who_gave_up_waiting_is_passed_over() -> None:
     for client in clients:
         client.send(GET)
         await wired.settle()
+    wired.now += 0.3
     clients[1].reset()
     await wired.settle()
+    assert [(each.reason, each.queue_s) for each in wired.log] == [("client_closed", pytest.approx(0.3))]
     for _ in range(2):
         wired.upstreams[0].send(OK)
         await wired.settle()
