@@ -123,8 +123,9 @@ class Delivery(Sink):
         return self.permit.held
 
     @property
-    def is_queued(self) -> bool:
-        return self.permit is not None and not self.permit.held
+    def is_waiting(self) -> bool:
+        """Whether an attempt comes by itself: with a permit, or at the end of a back-off."""
+        return self._pause is not None or (self.permit is not None and not self.permit.held)
 
     def on_permit(self, now: float) -> None:
         assert self.permit is not None

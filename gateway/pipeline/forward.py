@@ -134,11 +134,12 @@ class Forward(Delivery):
         if data:
             self._keep(data)
         if attempt is None and not end and self.connection.listener.buffered.full:
+            self.stop_waiting()
             self.give_up(self.connection.listener.buffered.refusal())
             return
         if end:
             self._body_whole = True
-        if attempt is not None or self.is_queued:
+        if attempt is not None or self.is_waiting:
             if self._buffered > self.plan.buffer.request_bytes:
                 self.connection.pause_reading()
         elif end or self._buffered > self.plan.buffer.request_bytes:

@@ -30,7 +30,10 @@ REQUESTS = (
     b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody",
     b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo",
     b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n" + bytes(70_000),
+    b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n",
 )
+MISSING = (0, 0, 2, 20_000, 90_000)
+"""Bytes of the body that come later."""
 PIECES = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody",
     b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nbody",
@@ -45,7 +48,7 @@ WHICH = st.integers(0, 7)
 ACTIONS = st.one_of(
     st.tuples(st.just("ask"), st.integers(0, len(REQUESTS) - 1)),
     st.tuples(st.just("ask"), st.just(0)),
-    st.tuples(st.just("body"), WHICH),
+    st.tuples(st.just("body"), WHICH, st.sampled_from([1, 10_000, 90_000])),
     st.tuples(st.just("leave"), WHICH),
     st.tuples(st.just("answer"), WHICH, st.integers(0, len(PIECES) - 1)),
     st.tuples(st.just("answer"), WHICH, st.just(0)),
@@ -77,6 +80,7 @@ class World:
         self.wired = Wired(proxy(route={"timeout_s": LIMIT_S}, upstream=EVERYTHING | upstream))
         self.upstream = self.wired.gateway.upstreams["u"]
         self.clients: list[ByteWire] = []
+        self.missing: dict[ByteWire, int] = {}
         self.targets: set[Target] = set(self.upstream.targets)
         """All that there ever were."""
 
@@ -104,12 +108,15 @@ class World:
         client = self.wired.client()
         client.send(REQUESTS[which])
         self.clients.append(client)
+        self.missing[client] = MISSING[which]
 
-    async def _body(self, which: int) -> None:
+    async def _body(self, which: int, most: int) -> None:
         if self.clients:
             client = self.clients[which % len(self.clients)]
-            if not client.received and not client.lost:
-                client.send(b"dy")
+            size = min(most, self.missing[client])
+            if size and not client.received and not client.lost:
+                self.missing[client] -= size
+                client.send(bytes(size))
 
     async def _leave(self, which: int) -> None:
         if self.clients:
