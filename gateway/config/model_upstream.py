@@ -293,7 +293,7 @@ class UpstreamDefaults(Model):
     )
     concurrency: Concurrency = Field(
         default=None,
-        description="Requests under way at once, per worker; others wait in `queues`; a number | adaptive | off",
+        description="Requests under way at once, per worker; others queue: a number (of streams, too) | adaptive | off",
     )
     slow_start: Wait = Field(
         default=SLOW_START_S, description="How long a target that joins or comes back is kept from a flood of requests"

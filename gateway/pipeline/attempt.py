@@ -122,9 +122,11 @@ class Attempt(User):
                 if not end and connection is not None:
                     connection.cancel()
                 return
-        elif self.connection is not None:
-            idle = self.upstream.settings.timeout.idle_s
-            self.connection.expect_progress(min(inf if idle is None else idle, owner.timeout_s), now)
+        else:
+            owner.on_answer_begun()
+            if self.connection is not None:
+                idle = self.upstream.settings.timeout.idle_s
+                self.connection.expect_progress(min(inf if idle is None else idle, owner.timeout_s), now)
         owner.on_head(head, data, end, now)
 
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None:
@@ -137,15 +139,22 @@ class Attempt(User):
         self.owner.on_data(data, end, trailers, now)
 
     def on_upgrade(self, head: ResponseHead, data: bytes) -> None:
-        self._head_seen = True
-        now = self.owner.now()
-        self.owner.exchange.ttfb_s = now - self._sent_at
+        owner, now = self.owner, self.owner.now()
+        owner.exchange.ttfb_s = ttfb = now - self._sent_at
         self.target.count_answer(101)
+        if not owner.takes_upgrade(head):
+            self.fail("upstream_protocol", "the upstream switched to a protocol that was not asked for")
+            return
+        self._head_seen = True
+        report = self.upstream.report
+        if report is not None:
+            report(self.target, ttfb, True, now)
         self._judge(OK, now)
+        owner.on_answer_begun()
         idle = self.upstream.settings.timeout.idle_s
         if self.connection is not None:
             self.connection.expect_progress(inf if idle is None else idle, now)
-        self.owner.on_upgrade(self, head, data)
+        owner.on_upgrade(self, head, data)
 
     def on_tunnel_end(self) -> None:
         self.connection = None
@@ -204,7 +213,8 @@ class Attempt(User):
         self.target.count_error(reason)
         report = self.upstream.report
         if report is not None:
-            report(self.target, taken, False, now)
+            # Behind the head the time is that of the body, or of a stream: no latency.
+            report(self.target, 0.0 if self._head_seen else taken, False, now)
 
     def expire(self) -> str:
         """The time of the whole is up: free the connection. The reason; the target's failure if it was its turn."""

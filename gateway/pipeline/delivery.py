@@ -68,7 +68,7 @@ class Delivery(Sink):
         """For balancers that hash."""
         self.permit: Permit | None = None
         """Its leave to be under way, or its place in the queue; None without a gate, before the first attempt, during
-        a back-off, and once it is over."""
+        a back-off, and once it is over, which for an adaptive limit is with the head of the answer."""
         self.race: Race | None = None
         """Where the upstream hedges and this may be repeated, until its answer begins."""
         self.replayable = True
@@ -146,9 +146,14 @@ class Delivery(Sink):
         """It is over, or is no longer wanted: let the next one begin."""
         permit, self.permit = self.permit, None
         if permit is not None:
-            permit.end()
             if not permit.held:
                 self.note_wait(self.now() - permit.since)
+            permit.end()
+
+    def on_answer_begun(self) -> None:
+        """The head came, and more is to come: for how long says nothing of what the upstream can take."""
+        if self.permit is not None and self.permit.until_head:
+            self.end_permit()
 
     # --- the attempts -------------------------------------------------------------------------------------------
 
@@ -180,6 +185,10 @@ class Delivery(Sink):
 
     @abstractmethod
     def on_data(self, data: bytes, end: bool, trailers: Fields | None, now: float) -> None: ...
+
+    def takes_upgrade(self, head: ResponseHead) -> bool:
+        """Whether a 101 with this head is what was asked for."""
+        return False
 
     @abstractmethod
     def on_upgrade(self, attempt: Attempt, head: ResponseHead, data: bytes) -> None: ...

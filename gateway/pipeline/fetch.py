@@ -111,7 +111,7 @@ class Fetch(Delivery):
         self.give_up(error)
 
     def on_upgrade(self, attempt: Attempt, head: ResponseHead, data: bytes) -> None:
-        attempt.fail("upstream_protocol", "the upstream switched to a protocol that was not asked for")
+        """Never: none is asked for."""
 
     def on_interim(self, head: ResponseHead) -> None:
         """Nobody to tell."""

@@ -278,17 +278,18 @@ class Forward(Delivery):
         else:
             self.connection.send_data(data, False, "", now)
 
+    def takes_upgrade(self, head: ResponseHead) -> bool:
+        answered = (head.fields.get("upgrade") or "").lower()
+        return self.upgrade is not None and answered == self.upgrade and self._body_whole
+
     def on_upgrade(self, attempt: Attempt, head: ResponseHead, data: bytes) -> None:
         """101: from here on bytes go both ways."""
-        answered = (head.fields.get("upgrade") or "").lower()
-        if self.upgrade is None or answered != self.upgrade or not self._body_whole:
-            attempt.fail("upstream_protocol", "the upstream switched to a protocol that was not asked for")
-            return
         self._drop()
+        self.count_outcome(101)
         call = self.call
         call.source = "upstream"
         call.upstream_status = 101
-        call.stream = "websocket" if answered == "websocket" else "raw"
+        call.stream = "websocket" if self.upgrade == "websocket" else "raw"
         lines = self._answer_lines(head)
         lines += f"Connection: Upgrade\r\nUpgrade: {head.fields.get('upgrade')}\r\n"
         lines += f"X-Request-Id: {call.request_id}\r\n"

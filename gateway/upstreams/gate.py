@@ -33,6 +33,11 @@ class Permit:
         self.since = since
         self.held = False
 
+    @property
+    def until_head(self) -> bool:
+        """Whether it is to end with the head of the answer."""
+        return self._gate.limiter.until_head
+
     def end(self) -> None:
         """The request is over, or no longer wants to wait."""
         place, self._place = self._place, None

@@ -50,6 +50,7 @@ class Adaptive(Limiter):
 
     def __init__(self) -> None:
         self.limit = START
+        self.until_head = True
         self.base_s = 0.0
         """Latency without a queue; 0: not known yet."""
         self._exact = float(START)

@@ -7,6 +7,8 @@ class Limiter(ABC):
     """Says how many may be under way."""
 
     limit: int
+    until_head: bool
+    """Whether it limits requests until the head of their answer, as its measure is; else until all of the answer."""
 
     @abstractmethod
     def on_answer(self, latency_s: float, ok: bool, in_flight: int, now: float) -> None:
@@ -18,6 +20,7 @@ class Fixed(Limiter):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.until_head = False
 
     def on_answer(self, latency_s: float, ok: bool, in_flight: int, now: float) -> None:
         """Nothing is learned."""
