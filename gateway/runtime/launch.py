@@ -13,7 +13,8 @@ from gateway.runtime.layout import layout
 WORKER = "gateway.runtime.worker"
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 """glibc makes eight arenas a core, one for each thread that allocates; none of them gives memory back.
-Its mmap and trim thresholds were measured too: no effect beyond noise on 1 MiB bodies, handshakes, new connections.
+Its mmap threshold stays as it is: with a fixed one each read of a large body is mapped and faulted in anew, and 1 MiB
+costs twice the CPU (`tests/bench/compare --load download,upload`). `trim.py` gives memory back instead.
 """
 _SIGNALS = {each.value: each.name for each in signal.Signals}
 """Real-time signals have no names of their own."""

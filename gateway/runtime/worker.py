@@ -51,6 +51,7 @@ from gateway.runtime.memory_use import MemoryUse
 from gateway.runtime.overload_watch import OverloadWatch
 from gateway.runtime.renewal import Renewal
 from gateway.runtime.report import report
+from gateway.runtime.trim import Trim, malloc_trim
 
 TICK_S = 0.05
 FLUSH_TICKS = 10
@@ -96,6 +97,7 @@ class Worker:
         self._due = monotonic()
         self._lag = LagMeter(self._registry, start.slot)
         self._overload = OverloadWatch(start.slot, MemoryUse(settings.workers).share)
+        self._trim = Trim(malloc_trim())
         self._guard: LoopGuard | None = None
         self._runner: FrameType | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -151,6 +153,7 @@ class Worker:
         try:
             self._gateway.shed(self._overload.tick(now, self._lag.last_s, self._settings.overload))
             self._gateway.tick(now)
+            self._trim.tick(now, slot.buffered)
         finally:
             self._ticks += 1
             if self._ticks % FLUSH_TICKS == 0:

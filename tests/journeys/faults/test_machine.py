@@ -104,7 +104,7 @@ def test_a_limit_of_memory_is_not_reached(serve: Serve, target: Target, journal:
     """Bodies that are read whole, 200 MiB together: the gateway takes as many as `limits.buffered` allows."""
     big = b"POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % MIB
     config = proxying(
-        target.url, more="limits: {buffered: 16MiB, body_timeout: 1s}", of_route=", buffer: {request: 1MiB}"
+        target.url, more="limits: {buffered: 32MiB, body_timeout: 1s}", of_route=", buffer: {request: 1MiB}"
     )
     gateway = serve(config)
     level, worker = Level(gateway), gateway.workers()[0]
