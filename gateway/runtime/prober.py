@@ -17,7 +17,7 @@ from gateway.core.errors import GatewayError
 from gateway.decide.health.probes import Probes
 from gateway.runtime.probe import probe
 from gateway.transport.dial import Destination, Dialer
-from gateway.transport.resolver import FRESH_S, Resolver
+from gateway.transport.resolver import AGAIN_S, FRESH_S, Resolver
 from gateway.transport.settings import UpstreamTlsSettings
 from gateway.transport.tls import client_tls
 from gateway.upstreams.settings import HealthSettings, TargetSettings, UpstreamSettings
@@ -150,13 +150,15 @@ class _Checks:
         named, running = self._subject.target, dict[str, asyncio.Task[None]]()
         try:
             while True:
+                pause_s = AGAIN_S
                 with suppress(GatewayError):  # the workers say so, and keep the last answer as we do
                     found = await self._resolver.resolve(named.host, named.port, fresh=True)
                     wanted = {label_of(info[4][0], named.port): info[4][0] for info in found}
                     await _cancel([running.pop(key) for key in running.keys() - wanted.keys()])
                     for key in wanted.keys() - running.keys():
                         running[key] = self._loop.create_task(self._check(wanted[key], key))
-                await asyncio.sleep(FRESH_S)
+                    pause_s = FRESH_S
+                await asyncio.sleep(pause_s)
         finally:
             await _cancel(running.values())
 

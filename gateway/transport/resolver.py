@@ -9,6 +9,8 @@ from gateway.core.errors import GatewayError
 
 FRESH_S = 5.0
 """An answer is used this long without asking again; getaddrinfo does not tell the record's TTL."""
+AGAIN_S = 1.0
+"""After a failure it is asked again so soon: an outage of DNS is to last no longer here than there."""
 TIMEOUT_S = 5.0
 """One look-up may take this long (resolv.conf's default timeout)."""
 

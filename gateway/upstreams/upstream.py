@@ -18,7 +18,7 @@ from gateway.transport.connections import Connections
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer
 from gateway.transport.outgoing import Outbox
-from gateway.transport.resolver import FRESH_S, Resolver
+from gateway.transport.resolver import AGAIN_S, FRESH_S, Resolver
 from gateway.upstreams.circuit import Circuit
 from gateway.upstreams.gate import Gate
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
@@ -148,11 +148,8 @@ class Upstream:
         """Resolve the `dns://` names, and keep doing so."""
         names = [each for each in self.settings.targets if each.dns]
         for each in names:
-            try:
-                await self._look_up(each)
-            except GatewayError as error:
-                _log.warning("upstream %s: %s; trying on", self.name, error.detail)
-            self._refresh.append(asyncio.get_running_loop().create_task(self._keep_up(each)))
+            resolves = await self._resolves(each, before=True)
+            self._refresh.append(asyncio.get_running_loop().create_task(self._keep_up(each, resolves)))
 
     def retire(self) -> None:
         """Take leave: what is idle is closed now, what is in use with its answer; then nothing is left of it."""
@@ -208,13 +205,24 @@ class Upstream:
         if self._retired and not self._left:
             self._let_go()
 
-    async def _keep_up(self, named: TargetSettings) -> None:
+    async def _keep_up(self, named: TargetSettings, resolves: bool) -> None:
         while True:
-            await asyncio.sleep(FRESH_S)
-            try:
-                await self._look_up(named)
-            except GatewayError as error:
-                _log.warning("upstream %s: %s; keeping the last answer", self.name, error.detail)
+            await asyncio.sleep(FRESH_S if resolves else AGAIN_S)
+            resolves = await self._resolves(named, before=resolves)
+
+    async def _resolves(self, named: TargetSettings, *, before: bool) -> bool:
+        """Look `named` up; an outage is said once, and its end, which is when `before` was not so."""
+        try:
+            await self._look_up(named)
+        except GatewayError as error:
+            if before:
+                has = any(self._is_of(target, named) for target in self.targets)
+                then = "keeping the last answer" if has else "trying on"
+                _log.warning("upstream %s: %s; %s", self.name, error.detail, then)
+            return False
+        if not before:
+            _log.warning("upstream %s: the name %s resolves again", self.name, named.host)
+        return True
 
     async def _look_up(self, named: TargetSettings) -> None:
         """Take the addresses that DNS names now; targets that stay keep their state."""

@@ -101,5 +101,6 @@ def test_an_outage_of_dns_costs_nothing_and_ends_with_other_addresses(
             first.kill()
             load.go_on(100)
         assert not load.outcomes.failed, load.outcomes
+        assert gateway.errors.count("does not resolve") == gateway.errors.count("resolves again") == 1
         level.is_back()
     journal.note("DNS gone, then back with another address", load, recovery_s)
