@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_it_gives_back_once_a_second_at_most_and_forgets_nothing() -> None:
         now = tick * EVERY_S / 16
         trim.tick(now, 32 * MIB * (tick % 2) if tick < 90 else 0)
     assert len(calls) == 7, "the last is of the peak before tick 90"
-    assert all(later - earlier >= EVERY_S for earlier, later in zip(calls, calls[1:], strict=False))
+    assert all(later - earlier >= EVERY_S for earlier, later in pairwise(calls))
 
 
 def test_where_the_c_library_cannot_nothing_is_called() -> None:

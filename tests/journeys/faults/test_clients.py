@@ -24,6 +24,8 @@ BIG = bytes(20_000_000)
 EACH = 1 << 19
 """`buffer.response` of 256 KiB, and one read of the event loop, which is as large."""
 SLACK = 2 << 20
+PATIENT = f"connections: {{max: {RESETS}, wait: 20s}}, timeout: {{connect: 20s}}"
+"""Of an upstream that all of them wait for: it runs in the process of the test, which may be slow."""
 
 
 def open_connections(gateway: Gateway) -> float:
@@ -42,7 +44,7 @@ def test_clients_whose_tls_handshake_fails_hurt_nobody(
         for _ in range(300):
             with socket.create_connection(("127.0.0.1", tls_port), 5) as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        load.go_on(250)
+        load.go_on(100)
     assert not load.outcomes.failed, load.outcomes
     until(lambda: gateway.metric("gateway_tls_handshake_errors_total") == 300)
     level.is_back()
@@ -87,11 +89,11 @@ def test_idle_connections_cost_little_memory(serve: Serve, target: Target, journ
     idle = possible(IDLE)
     gateway = serve(proxying(target.url))
     with Load(gateway.port) as load:
-        load.go_on(250)
+        load.go_on(150)
         level = Level(gateway)
         with Crowd(gateway.port, idle) as crowd:
             until(lambda: open_connections(gateway) >= idle)
-            load.go_on(500)
+            load.go_on(250)
             each = level.grown / idle
             assert crowd.connected_s < 20
     assert each < 5_000
@@ -111,11 +113,11 @@ def test_clients_that_do_not_read_are_not_read_ahead_for(
     config = proxying(target.url).replace("upstreams: {", f'upstreams: {{big: "{upstream(big).url}", ')
     gateway = serve(config.replace("routes: [", "routes: [{match: /big, to: big}, "))
     with Load(gateway.port) as load:
-        load.go_on(250)
+        load.go_on(150)
         level = Level(gateway)
         with Crowd(gateway.port, DEAF, ASK.replace(b" /", b" /big", 1), receive_buffer=4096):
             until(lambda: gateway.metric("gateway_upstream_requests_in_flight", upstream="big") == DEAF)
-            load.go_on(500)
+            load.go_on(250)
             grown = level.grown
     assert grown < DEAF * EACH + SLACK
     assert not load.outcomes.failed, load.outcomes
@@ -131,7 +133,7 @@ def test_connections_that_are_reset_all_at_once_leave_nothing(
     async def mute(wire: Wire) -> None:
         await wire.eof()
 
-    more = f'upstreams: {{hung: {{targets: "{upstream(mute).url}", connections: {{max: {RESETS}}}}}, '
+    more = f'upstreams: {{hung: {{targets: "{upstream(mute).url}", {PATIENT}}}, '
     config = proxying(target.url).replace("upstreams: {", more)
     gateway = serve(config.replace("routes: [", "routes: [{match: /hung, to: hung}, "))
     with Load(gateway.port) as load:
@@ -142,7 +144,7 @@ def test_connections_that_are_reset_all_at_once_leave_nothing(
         gone = time.monotonic()
         until(lambda: gateway.metric("gateway_process_open_fds", process="0") <= descriptors + 2 * AT_ONCE)
         freed_s = time.monotonic() - gone
-        load.go_on(250)
+        load.go_on(150)
     assert not load.outcomes.failed, load.outcomes
     level.is_back()
     journal.note(f"{RESETS} clients reset their connections at once", load, freed_s)

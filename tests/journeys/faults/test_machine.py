@@ -32,10 +32,10 @@ def test_descriptors_exhausted_costs_nobody_who_is_in(serve: Serve, target: Targ
     gateway = serve(proxying(target.url), descriptors=512)
     level = Level(gateway)
     with Load(gateway.port) as load:
-        load.go_on(250)
+        load.go_on(150)
         held = [socket.create_connection(("127.0.0.1", gateway.port), 5) for _ in range(600)]
         until(lambda: gateway.metric("gateway_accept_paused_total") >= 1)
-        load.go_on(500)
+        load.go_on(250)
         for sock in held:
             sock.close()
         freed = time.monotonic()
@@ -53,7 +53,7 @@ def test_a_full_disk_costs_lines_of_the_log_alone(serve: Serve, target: Target, 
     gateway = serve(proxying(target.url, more="access_log: {path: /dev/full}"))
     level = Level(gateway)
     with Load(gateway.port) as load:
-        load.go_on(600)
+        load.go_on(300)
     assert not load.outcomes.failed, load.outcomes
     until(lambda: gateway.metric("gateway_access_log_dropped_total") == load.outcomes.total)
     level.is_back()
@@ -63,13 +63,13 @@ def test_a_full_disk_costs_lines_of_the_log_alone(serve: Serve, target: Target, 
 def test_a_killed_worker_costs_what_it_held(serve: Serve, target: Target, journal: Journal) -> None:
     gateway = serve(proxying(target.url, more="workers: 2"))
     with Load(gateway.port) as load:
-        load.go_on(250)
+        load.go_on(150)
         counted = gateway.metric("gateway_http_requests_total")
         killed, victim = time.monotonic(), gateway.workers()[0]
         os.kill(victim, signal.SIGKILL)
         until(lambda: victim not in gateway.workers() and len(gateway.workers()) == 2)
         replaced_s = time.monotonic() - killed
-        load.go_on(250)
+        load.go_on(150)
     assert not load.outcomes.failed, load.outcomes
     assert gateway.metric("gateway_http_requests_total") >= counted, "counters never go back"
     Level(gateway).is_back()
@@ -90,7 +90,7 @@ def test_setting_the_clock_changes_nothing_but_the_log(
         level, seen = Level(gateway), len(sick.requests)
         for ahead_s in (-DAY_S, DAY_S):
             clock.set(ahead_s)
-            load.go_on(300)
+            load.go_on(150)
         until(lambda: len({line["ts"][:10] for line in gateway.access_log()}) >= 3, what="three days in the log")
         assert kept.send(ASK).answer().status == 200, "it was not taken for idle"
     assert not load.outcomes.failed, load.outcomes
@@ -111,7 +111,7 @@ def test_a_limit_of_memory_is_not_reached(serve: Serve, target: Target, journal:
     with memory_limited(worker, ROOM), Load(gateway.port) as load:
         with Crowd(gateway.port, BODIES, big + b"x" * (MIB - 100)) as crowd:
             heads, took_s = crowd.heads()
-        load.go_on(250)
+        load.go_on(100)
     assert set(heads) <= {"HTTP/1.1 503", "HTTP/1.1 408"}
     assert heads["HTTP/1.1 503"] > BODIES / 2
     assert not load.outcomes.failed, load.outcomes

@@ -42,7 +42,7 @@ def test_a_link_that_is_cut_and_heals_costs_nothing(
         until(lambda: answered(gateway, far) > 20)
         far.become(cut=True)
         until(lambda: gateway.metric("gateway_upstream_target_up", target=far.address) == 0, what="put aside")
-        load.go_on(300)
+        load.go_on(150)
         far.become()
         healed, before = time.monotonic(), answered(gateway, far)
         until(lambda: answered(gateway, far) > before + 20, what="it is used again")
@@ -69,11 +69,11 @@ def test_a_bad_link_costs_nothing(
     gateway = serve(proxying(target.url, far.url, of_upstream=of_upstream))
     level = Level(gateway)
     with Load(gateway.port) as load:
-        load.go_on(250)
-        far.become(**how)
-        load.go_on(500)
-        far.become()
         load.go_on(100)
+        far.become(**how)
+        load.go_on(400)
+        far.become()
+        load.go_on(50)
     assert not load.outcomes.failed, load.outcomes
     assert answered(gateway, far) > 10
     level.is_back()
