@@ -88,12 +88,12 @@ class Registry:
                 self._publish(slot)
 
     def _publish(self, slot: Slot) -> None:
-        used = len(self.cells)
-        slot.cells[:used] = self.cells
-        slot.used = used
-        if self._new_lines:
-            with self._lock:
-                lines, self._new_lines = self._new_lines, []
+        with self._lock:  # a config being built adds cells
+            used = len(self.cells)
+            slot.cells[:used] = self.cells
+            slot.used = used
+            lines, self._new_lines = self._new_lines, []
+        if lines:
             slot.append_directory(b"".join(lines))
 
     def _resolve(self, name: str, kind: Kind, labels: dict[str, str]) -> int:

@@ -40,7 +40,10 @@ def run(config: str, workers: int | None, listen: Address | None, admin: Address
 
     def read() -> tuple[GatewaySettings, tuple[str, ...]]:
         again, said = reader.read()
-        return _overridden(again, workers, listen, admin, log_level), said
+        try:
+            return _overridden(again, workers, listen, admin, log_level), said
+        except click.BadParameter as error:
+            raise LoadFailed((error.format_message(),), again.sources) from None
 
     settings = _overridden(settings, workers, listen, admin, log_level)
     for warning in warnings:

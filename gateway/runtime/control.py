@@ -180,10 +180,14 @@ def _received(message: Prepare, descriptors: list[int]) -> Prepare:
 def store_settings(settings: GatewaySettings) -> int:
     """A memory file (its descriptor, close-on-exec) that holds `settings`, for any number of workers to read."""
     fd = os.memfd_create("gateway-settings", os.MFD_CLOEXEC)
-    with open(os.dup(fd), "wb") as file:
-        pickle.dump(replace(settings.for_workers(), routes=()), file, pickle.HIGHEST_PROTOCOL)
-        for start in range(0, len(settings.routes), ROUTES_AT_ONCE):
-            pickle.dump(settings.routes[start : start + ROUTES_AT_ONCE], file, pickle.HIGHEST_PROTOCOL)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            pickle.dump(replace(settings.for_workers(), routes=()), file, pickle.HIGHEST_PROTOCOL)
+            for start in range(0, len(settings.routes), ROUTES_AT_ONCE):
+                pickle.dump(settings.routes[start : start + ROUTES_AT_ONCE], file, pickle.HIGHEST_PROTOCOL)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 

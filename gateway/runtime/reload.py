@@ -55,6 +55,8 @@ class Reloader:
         self._next: asyncio.Task[Reloaded] | None = None
         """Will read the file, and has not begun to."""
         self._number = 0
+        self._used = 0
+        """The number of the last config that was used."""
         self._waiting: set[Process] = set()
         self._answered = asyncio.Event()
         self._refusals: list[str] = []
@@ -79,7 +81,11 @@ class Reloader:
     async def _one(self) -> Reloaded:
         async with self._lock:
             self._next = None  # who asks from now on may mean a file that changed after it was read
-            outcome = await self._reload()
+            try:
+                outcome = await self._reload()
+            except Exception as failure:
+                _log.exception("the config cannot be reloaded")
+                outcome = Reloaded(errors=(f"{type(failure).__name__}: {failure}",))
         self._successful = not outcome.errors
         self._counts["success" if self._successful else "failure"] += 1
         for error in outcome.errors:
@@ -106,7 +112,11 @@ class Reloader:
         except ListenErrors as failure:
             return Reloaded(errors=failure.errors)
         running = replace(loaded, listen=change.listen, admin=self._running.admin)
-        errors = await self._apply(running, change)
+        try:
+            errors = await self._apply(running, change)
+        except BaseException:
+            change.forget()
+            raise
         if errors:
             change.forget()
             return Reloaded(errors=errors)
@@ -119,16 +129,20 @@ class Reloader:
         fd = await asyncio.to_thread(store_settings, settings)
         self._number += 1
         prepare = Prepare(self._number, fd, change.descriptors)
+        if not self._workers.processes:
+            self._workers.hurry()  # somebody has to try it
         told = self._workers.processes
         for process in told:
             process.control.send(prepare)
-        errors = await self._prepared({process for process in told if process.ready}, change)
+        ready = {process for process in told if process.ready}
+        errors = await self._prepared(ready or set(told), change)
         if errors:
             for process in told:
                 process.control.send(Forget(self._number))
             os.close(fd)
             return errors
         os.close(self._launcher.use(fd, change.descriptors))
+        self._used = self._number
         processes = self._workers.processes
         for process in processes:
             if process not in told:  # started meanwhile, with the old config
@@ -163,16 +177,18 @@ class Reloader:
         return not self._refusals
 
     def _hear(self, process: Process, message: Message) -> None:
-        if not isinstance(message, Prepared | Refused | Used) or message.number != self._number:
+        if not isinstance(message, Prepared | Refused | Used):
             return
-        if process not in self._waiting:
-            if isinstance(message, Refused):  # it serves by a config that no other worker has
-                _log.error("a worker that just started cannot use the new config and is replaced: %s", message.text)
-                process.popen.kill()
-            return
-        if isinstance(message, Refused):
+        awaited = message.number == self._number and process in self._waiting
+        if isinstance(message, Refused) and message.number == self._used:  # the others serve by it already
+            _log.error("a worker that just started cannot use the new config and is replaced: %s", message.text)
+            process.popen.kill()
+        elif isinstance(message, Refused) and message.number == self._number:
             self._refusals.append(message.text)
-        self._gone(process)
+        elif isinstance(message, Used) and not awaited:  # what was said of targets that it did not know is lost
+            self._workers.inform(process)
+        if awaited:
+            self._gone(process)
 
     def _gone(self, process: Process) -> None:
         self._waiting.discard(process)

@@ -19,7 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 class Renewal:
-    """Belongs to the loop thread. `on_used` is told the settings that hold from then on, and their sockets."""
+    """Belongs to the loop thread. `on_used` is told the settings that hold from then on, and their sockets.
+
+    One config follows the other in the order of the messages, also for a worker that comes to hear of several at once.
+    """
 
     def __init__(
         self, gateway: Gateway, control: Control, on_used: Callable[[GatewaySettings, tuple[int, ...]], None]
@@ -28,60 +31,65 @@ class Renewal:
         self._control = control
         self._on_used = on_used
         self._number = 0
-        self._wanted = 0
+        self._wanted: asyncio.Future[bool] | None = None
+        """Whether the config of that number is used, once that is decided."""
         self._task: asyncio.Task[None] | None = None
-        self._ready: tuple[Generation, GatewaySettings] | None = None
-        self._sockets: tuple[int, ...] = ()
-        """Of what is being built or ready."""
 
     def prepare(self, message: Prepare) -> None:
         """Build what the message brings; answers Prepared or Refused."""
-        self._drop()
+        self._decide(self._number, False)
         self._number = message.number
-        self._sockets = message.sockets
-        self._task = asyncio.get_running_loop().create_task(self._prepare(message))
+        loop = asyncio.get_running_loop()
+        self._wanted = loop.create_future()
+        self._task = loop.create_task(self._renew(message, self._wanted, self._task))
 
     def use(self, message: Use) -> None:
         """Serve by it, now or as soon as it is built; answers Used."""
-        self._wanted = message.number
-        self._use()
+        self._decide(message.number, True)
 
     def forget(self, message: Forget) -> None:
         """It is not used."""
-        if message.number == self._number:
-            self._drop()
+        self._decide(message.number, False)
 
-    def _drop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-        if self._ready is not None:
-            self._ready[0].discard()
-            self._ready = None
-        self._close_sockets()
+    def _decide(self, number: int, wanted: bool) -> None:
+        if self._wanted is not None and number == self._number and not self._wanted.done():
+            self._wanted.set_result(wanted)
 
-    def _close_sockets(self) -> None:
-        sockets, self._sockets = self._sockets, ()
-        close_all(sockets)
-
-    async def _prepare(self, message: Prepare) -> None:
+    async def _renew(
+        self, message: Prepare, wanted: "asyncio.Future[bool]", before: "asyncio.Task[None] | None"
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])  # this one is built on what that one leaves
+        if _forgotten(wanted):
+            close_all([each for each in message.descriptors if each >= 0])
+            return
         generation = self._gateway.next()
+        settings, why = await self._ready(generation, message, wanted)
+        if settings is None or not await wanted:
+            generation.discard()
+            close_all(message.sockets)
+            if why:
+                self._control.send(Refused(message.number, why))
+            return
+        asyncio.get_running_loop().run_in_executor(None, release, self._gateway.use(generation))
+        self._on_used(settings, message.sockets)
+        self._control.send(Used(message.number))
+
+    async def _ready(
+        self, generation: Generation, message: Prepare, wanted: "asyncio.Future[bool]"
+    ) -> tuple[GatewaySettings | None, str]:
+        """Its settings, once all of it is there; or why that is not to be, empty where nobody wants it any more."""
         try:
             settings = await self._build(generation, message.settings)
-            await generation.start()
-        except asyncio.CancelledError:
-            generation.discard()
-            raise
+            if not await _start(generation, wanted):
+                return None, ""
         except (CodeError, OSError, ProcessDied, ValueError) as error:
-            self._refuse(generation, message.number, str(error))
-            return
+            return None, str(error)
         except Exception as error:
             _log.exception("the new config cannot be built")
-            self._refuse(generation, message.number, f"{type(error).__name__}: {error}")
-            return
-        self._ready = generation, settings
+            return None, f"{type(error).__name__}: {error}"
         self._control.send(Prepared(message.number))
-        self._use()
+        return settings, ""
 
     async def _build(self, generation: Generation, fd: int) -> GatewaySettings:
         """In a thread. Nothing of it is garbage, and looking for some would hold up the loop."""
@@ -93,19 +101,25 @@ class Renewal:
             gc.freeze()
             gc.enable()
 
-    def _refuse(self, generation: Generation, number: int, why: str) -> None:
-        generation.discard()
-        self._close_sockets()
-        self._control.send(Refused(number, why))
 
-    def _use(self) -> None:
-        if self._ready is None or self._wanted != self._number:
-            return
-        (generation, settings), self._ready = self._ready, None
-        sockets, self._sockets = self._sockets, ()
-        asyncio.get_running_loop().run_in_executor(None, release, self._gateway.use(generation))
-        self._on_used(settings, sockets)
-        self._control.send(Used(self._number))
+async def _start(generation: Generation, wanted: "asyncio.Future[bool]") -> bool:
+    """False if it is forgotten meanwhile: what it starts may take long."""
+    starting = asyncio.ensure_future(generation.start())
+
+    def decided(wanted: "asyncio.Future[bool]") -> None:
+        if not wanted.result():
+            starting.cancel()
+
+    wanted.add_done_callback(decided)
+    await asyncio.wait([starting])
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
+
+
+def _forgotten(wanted: "asyncio.Future[bool]") -> bool:
+    return wanted.done() and not wanted.result()
 
 
 def _built(generation: Generation, fd: int) -> GatewaySettings:

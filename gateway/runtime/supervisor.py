@@ -130,9 +130,13 @@ class Supervisor:
         return asyncio.run_coroutine_threadsafe(self._reload(), self._loop)
 
     async def _reload(self) -> Reloaded:
-        if self._reloader is None or self._stop.is_set() or not self._workers or not self._workers.started:
+        if self._reloader is None or not self._serves:
             return Reloaded(errors=("a config is reloaded only while the gateway serves",))
         return await self._reloader.reload()
+
+    @property
+    def _serves(self) -> bool:
+        return self._workers is not None and self._workers.started and not self._stop.is_set()
 
     def _on_used(self, settings: GatewaySettings) -> None:
         before, self._settings = self._settings, settings
@@ -259,10 +263,13 @@ class Supervisor:
             self._workers.tell(Reopen())
 
     def _on_reload_signal(self) -> None:
-        self.reload()
+        if self._serves:
+            self.reload()
+        else:
+            _log.warning("SIGHUP: the config is reloaded only while the gateway serves")
 
     def _on_upgrade_signal(self) -> None:
-        if self._stop.is_set() or not self._workers or not self._workers.started:
+        if self._workers is None or not self._serves:
             _log.warning("SIGUSR2: workers are replaced only while the gateway serves")
         elif self._roll is not None and not self._roll.done():
             _log.warning("SIGUSR2: the workers are being replaced already")

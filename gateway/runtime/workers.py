@@ -62,7 +62,7 @@ class Workers:
         hung_after_s: float = HUNG_AFTER_S,
         news: Callable[[], Iterable[Message]] = tuple,
     ) -> None:
-        """news: what a worker that starts has to know, told right away."""
+        """news: what every worker has to know; told right away to one that starts."""
         self._loop = loop
         self._launch = launch
         self._places = [_Place(slot) for slot in slots]
@@ -141,6 +141,18 @@ class Workers:
         for process in self.processes:
             process.control.send(message)
 
+    def hurry(self) -> None:
+        """Start now those that wait for their next try."""
+        for place in list(self._places):
+            if place.timer is not None and not self._ending:
+                place.timer.cancel()
+                self._start(place)
+
+    def inform(self, process: Process) -> None:
+        """Tell one worker what all have to know."""
+        for message in self._news():
+            process.control.send(message)
+
     async def drain(self, seconds: float) -> None:
         """Tell all to drain and return when they have ended; those that are late are killed."""
         self._end()
@@ -185,8 +197,7 @@ class Workers:
             self._again(place)
             return
         place.slot.pid = place.process.pid
-        for message in self._news():
-            place.process.control.send(message)
+        self.inform(place.process)
         self._loop.add_reader(place.process.control, self._on_control, place, place.process)
 
     def _on_control(self, place: _Place, process: Process) -> None:

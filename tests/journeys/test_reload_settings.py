@@ -1,6 +1,7 @@
 """Limits, logs and the watch over the loop change with a reload, for connections that are open, too."""
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,3 +99,15 @@ def test_the_watch_over_the_loop_begins_and_ends(serve: Serve, tmp_path: Path) -
     requests = gateway.metric("gateway_http_requests_total")
     until(lambda: gateway.metric("gateway_http_requests_total") >= max(3, requests), 5, "the next counts")
     assert blocked(gateway) == before
+
+
+def test_a_token_that_the_command_line_needs_cannot_be_taken_away(serve: Serve) -> None:
+    routes = "routes: [{name: r, match: /r, respond: {status: 204}}]\n"
+    admin = "admin: {address: 127.0.0.1:0, token: secret, open: [healthz, readyz, metrics, status]}\n"
+    gateway = serve("listen: 127.0.0.1:0\n" + admin + routes, arguments=("--admin", "0.0.0.0:0"), wait=False)
+    until(lambda: "admin on" in gateway.errors, what="it serves")
+    gateway.config.write_text("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n" + routes)
+    gateway.signal(signal.SIGHUP)
+    until(lambda: "not reloaded" in gateway.errors, what="the refusal")
+    assert "--admin: 0.0.0.0:0 is not loopback: set admin.token" in gateway.errors
+    assert "Traceback" not in gateway.errors
