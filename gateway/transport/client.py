@@ -182,6 +182,8 @@ class UpstreamConnection(Outgoing):
                 self._read_body(data, now)
         except GatewayError as error:
             self._fail("upstream_protocol", error.detail)
+        if self.outbox.urgent:  # the upstream has room: whose turn it is must not wait for what others read
+            self.outbox.hurry()
 
     def eof_received(self) -> bool:
         """The target ended its side; ours ends too, at once, so that nothing more is written to it."""

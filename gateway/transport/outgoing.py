@@ -18,22 +18,26 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """The connections of one worker that have something to write at the end of this turn."""
 
-    __slots__ = ("_ahead", "_behind", "_call_soon", "_is_due", "_waiting")
+    __slots__ = ("_behind", "_call_soon", "_is_due", "_waiting", "urgent")
 
     def __init__(self, call_soon: Callable[..., Any]) -> None:
         self._call_soon = call_soon
         self._is_due = False
         self._waiting: list[Outgoing] = []
-        self._ahead: list[Callable[[], None]] = []
         self._behind: list[Callable[[], None]] = []
+        self.urgent: list[Callable[[], None]] = []
+        """What goes ahead; who has dealt with all that it read calls `hurry` where there is some."""
 
     def add(self, connection: "Outgoing") -> None:
         self._waiting.append(connection)
         self._schedule()
 
     def ahead(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at the end of this turn; what it writes goes out before all else that waits."""
-        self._ahead.append(callback)
+        """Call `callback` when what is being read is dealt with, or at the end of this turn.
+
+        What it writes goes out at once, before all else that waits.
+        """
+        self.urgent.append(callback)
         self._schedule()
 
     def behind(self, callback: Callable[[], None]) -> None:
@@ -41,28 +45,37 @@ class Outbox:
         self._behind.append(callback)
         self._schedule()
 
+    def hurry(self) -> None:
+        """Call all that goes ahead, and write what it wrote."""
+        urgent, self.urgent = self.urgent, []
+        waiting, self._waiting = self._waiting, []
+        _call(urgent)
+        first, self._waiting = self._waiting, waiting
+        _write(first)
+
     def _schedule(self) -> None:
         if not self._is_due:
             self._is_due = True
             self._call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self.urgent:
+            self.hurry()
         waiting, self._waiting = self._waiting, []
-        if self._ahead:
-            ahead, self._ahead = self._ahead, []
-            _call(ahead)
-            first, self._waiting = self._waiting, []
-            waiting = first + waiting
         self._is_due = False
-        for connection in waiting:
-            try:
-                connection.flush()
-            except Exception:  # the others wait for this call alone
-                _log.exception("internal error in writing to %r; please report it", connection)
-                connection.transport.abort()
+        _write(waiting)
         if self._behind:
             behind, self._behind = self._behind, []
             _call(behind)
+
+
+def _write(connections: list["Outgoing"]) -> None:
+    for connection in connections:
+        try:
+            connection.flush()
+        except Exception:  # the others wait for this call alone
+            _log.exception("internal error in writing to %r; please report it", connection)
+            connection.transport.abort()
 
 
 def _call(callbacks: list[Callable[[], None]]) -> None:

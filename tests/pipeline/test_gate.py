@@ -1,5 +1,8 @@
 """The gate in front of an upstream: so many at once, the others wait by class, and who waits in vain is told why."""
 
+import asyncio
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from gateway.decide.resilience.adaptive import Adaptive
 from gateway.decide.resilience.queue_settings import QueueSettings
 from gateway.decide.resilience.retry import RetrySettings
 from gateway.pipeline.settings import CallableSettings, HandlerSettings
-from gateway.upstreams.gate import Gate
+from gateway.upstreams.gate import REFUSALS, Gate
 from gateway.upstreams.settings import TargetSettings
 from tests.support.http import read_answers
 from tests.support.wired import ByteWire, Wired, proxy
@@ -58,6 +61,36 @@ async def test_one_at_a_time_and_the_next_when_the_answer_is_whole() -> None:
     await gateway.settle()
     assert status(second) == (200, "")
     assert [round(each.queue_s or 0.0, 3) for each in gateway.log] == [0.0, 0.3]
+
+
+async def test_the_next_begins_with_the_read_that_made_room() -> None:
+    """Not at the end of the turn: what others read in it, and the answer to the client, come behind it."""
+    gateway = wired()
+    first = ask(gateway, "/1")
+    ask(gateway, "/2")
+    await gateway.settle()
+    (wire,) = gateway.upstreams
+    wire.send(ANSWER)
+    assert b"GET /2 " in wire.received
+    assert gate(gateway).in_flight == 1
+    assert status(first) is None
+    await gateway.settle()
+    assert status(first) == (200, "")
+
+
+async def test_many_that_waited_in_vain_are_refused_a_few_a_turn() -> None:
+    gateway = wired(queues=(QueueSettings("default", max=50, wait_s=0.5),))
+    clients = [ask(gateway) for _ in range(51)]
+    await gateway.settle()
+    gateway.now += 0.6
+    gateway.gateway.tick(gateway.now)
+    waiting = [gate(gateway).waiting]
+    while waiting[-1]:
+        await asyncio.sleep(0)
+        waiting.append(gate(gateway).waiting)
+    assert max(before - after for before, after in pairwise(waiting)) == REFUSALS
+    await gateway.settle()
+    assert Counter(map(status, clients)) == {None: 1, (503, "queue_timeout"): 50}
 
 
 async def test_who_waits_in_vain_gets_503_in_time() -> None:

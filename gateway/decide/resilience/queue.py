@@ -79,17 +79,17 @@ class Queue(Generic[Who]):
             if not line.places:
                 line.empty_at = now
 
-    def overdue(self, now: float) -> list[Place[Who]]:
-        """Take out all whose deadline has come."""
+    def overdue(self, now: float, most: int) -> list[Place[Who]]:
+        """Take out those whose deadline has come, `most` of them at most."""
         found: list[Place[Who]] = []
         for line in self.lines.values():
             if not line.places:
                 continue
             line.measure(now)
-            while line.places and line.due((place := next(iter(line.places))).since) <= now:
+            while len(found) < most and line.places and line.due((place := next(iter(line.places))).since) <= now:
                 self.remove(place, now)
                 found.append(place)
-        while self._hurried and self._hurried[0][0] <= now:
+        while len(found) < most and self._hurried and self._hurried[0][0] <= now:
             place = heappop(self._hurried)[2]
             if place in place.line.places:
                 self.remove(place, now)

@@ -89,10 +89,18 @@ def test_each_is_overdue_at_its_own_deadline() -> None:
     put(queue, "b", 0.1, until=0.2)
     put(queue, "c", 0.1, "checkout")
     assert queue.next_deadline == 0.2
-    assert [each.who for each in queue.overdue(0.3)] == ["b"]
-    assert [each.who for each in queue.overdue(0.5)] == ["a"]
-    assert [each.who for each in queue.overdue(9.0)] == ["c"]
+    assert [each.who for each in queue.overdue(0.3, 99)] == ["b"]
+    assert [each.who for each in queue.overdue(0.5, 99)] == ["a"]
+    assert [each.who for each in queue.overdue(9.0, 99)] == ["c"]
     assert len(queue) == 0
+
+
+def test_no_more_are_taken_out_than_asked_for() -> None:
+    queue: Queue[str] = Queue(CLASSES)
+    put(queue, "a", 0.0)
+    put(queue, "b", 0.1, until=0.2)
+    put(queue, "c", 0.1, "checkout")
+    assert [[each.who for each in queue.overdue(9.0, most)] for most in (2, 2, 2)] == [["a", "b"], ["c"], []]
 
 
 def test_when_to_come_back_is_what_the_drain_rate_says() -> None:
@@ -121,7 +129,7 @@ def flood(queue: Queue[float], seconds: float, *, arrive: float, drain: float, b
     served = 0
     for number in range(int(seconds * arrive)):
         now = begin + number / arrive
-        waited += [now - each.since for each in queue.overdue(now)]
+        waited += [now - each.since for each in queue.overdue(now, 99)]
         queue.put(now, "default", now, 999.0)
         while served < (now - begin) * drain and queue.take(now) is not None:
             served += 1
@@ -173,7 +181,7 @@ def test_the_lower_class_is_shed_and_the_higher_never_waits() -> None:
     refused: Counter[str] = Counter()
     for number in range(9000):
         now = number / 3000.0
-        refused.update(each.line.settings.name for each in queue.overdue(now))
+        refused.update(each.line.settings.name for each in queue.overdue(now, 99))
         queue.put("", "default" if number % 10 else "checkout", now, 99.0)
         if number % 3 == 0:
             place = queue.take(now)
@@ -202,7 +210,7 @@ def test_each_ends_once(steps: list[str]) -> None:
             ended.update([places[-1].who])
         elif step == "wait":
             now += 0.2
-            ended.update(each.who for each in queue.overdue(now))
-    ended.update(each.who for each in queue.overdue(99.0))
+            ended.update(each.who for each in queue.overdue(now, 99))
+    ended.update(each.who for each in queue.overdue(99.0, 99))
     assert ended == Counter({number: 1 for number, step in enumerate(steps) if step.startswith("put")})
     assert len(queue) == 0
