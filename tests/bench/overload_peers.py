@@ -3,12 +3,13 @@
 All: one worker, keep-alive to the upstream, an access log of one line a request.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Process, free_ports
-from proxies import PROXY_CORE, ROOT, python
+from proxies import PROXY_CORE, ROOT
 
 SLOTS = 20
 """What those are told that have to be told what the upstream can do."""
@@ -18,7 +19,7 @@ WAIT_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`told`: whether it is told what the upstream can do."""
+    """`name` is what `--peers` calls it; several builds of ours share one. `told`: what the upstream can do."""
 
     name: str
     title: str
@@ -28,14 +29,13 @@ class Peer:
 
 def start(peer: Peer, directory: Path, upstream: int) -> tuple[Process, int]:
     """The process, and the port where it listens."""
-    directory.mkdir()
     (port,) = free_ports(1)
     process = Process(peer.command(directory, port, upstream), directory / "output.log", core=PROXY_CORE, cwd=ROOT)
     process.wait_listening(port)
     return process, port
 
 
-def _ours(concurrency: str) -> Callable[[Path, int, int], list[str]]:
+def _ours(concurrency: str, gateway: str) -> Callable[[Path, int, int], list[str]]:
     def command(directory: Path, port: int, upstream: int) -> list[str]:
         config = directory / "gateway.yaml"
         config.write_text(f"""
@@ -51,7 +51,7 @@ routes:
   - {{name: checkout, match: POST /orders, to: shop, class: checkout}}
   - {{name: shop, match: /*, to: shop}}
 """)
-        return [python(), "-m", "gateway", "run", str(config)]
+        return [*shlex.split(gateway), "run", str(config)]
 
     return command
 
@@ -112,9 +112,15 @@ backend shop
     return ["haproxy", "-db", "-f", str(config)]
 
 
-PEERS = (
-    Peer("ours", "Floodgate, `concurrency: adaptive`", _ours("adaptive")),
-    Peer("ours-told", f"Floodgate, `concurrency: {SLOTS}`", _ours(str(SLOTS)), told=True),
+def ours(title: str, gateway: str) -> tuple[Peer, ...]:
+    """One build of ours; `gateway` is what stands before `run CONFIG`."""
+    return (
+        Peer("ours", f"{title}, `concurrency: adaptive`", _ours("adaptive", gateway)),
+        Peer("ours-told", f"{title}, `concurrency: {SLOTS}`", _ours(str(SLOTS), gateway), told=True),
+    )
+
+
+OTHERS = (
     Peer("haproxy", f"HAProxy, `maxconn {SLOTS}`, priority class", _haproxy, told=True),
     Peer("nginx", "nginx", _nginx("max_fails=0")),
     Peer("nginx-told", f"nginx, `max_conns={SLOTS}`", _nginx(f"max_fails=0 max_conns={SLOTS}"), told=True),

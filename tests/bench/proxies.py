@@ -274,3 +274,13 @@ def python() -> str:
     """The interpreter that has the gateway and aiohttp: the checkout's own, or the first on the path."""
     own = ROOT / ".venv" / "bin" / "python"
     return str(own) if own.exists() else "python3"
+
+
+def builds(given: Sequence[str], default: str) -> dict[str, str]:
+    """What `--ours [NAME=]COMMAND` said: the commands by name; without any, the checkout's."""
+    commands = {}
+    for each in given or [f"{python()} -m gateway"]:
+        name, equals, command = each.partition("=")
+        named = bool(equals) and name.isidentifier()
+        commands[name if named else default] = command if named else each
+    return commands
