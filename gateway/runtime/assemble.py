@@ -28,7 +28,6 @@ from gateway.transport.outgoing import Outbox
 from gateway.transport.resolver import Resolver
 from gateway.transport.server import ServerConnection
 from gateway.transport.tls import client_tls
-from gateway.upstreams.ejections import Ejections
 from gateway.upstreams.settings import UpstreamSettings
 from gateway.upstreams.upstream import Upstream
 
@@ -51,7 +50,8 @@ class Gateway:
         self.buffered = buffered
         self._deadlines = deadlines
         self._renewed_at = 0.0
-        self._begin(generation)
+        generation.begin({})
+        self._begin()
 
     def listener(self, index: int) -> Listener:
         """The listener of `settings.listen[index]`."""
@@ -112,21 +112,19 @@ class Gateway:
         settings = generation.settings
         assert settings is not None
         before, self._snapshots = self._snapshots, _snapshots(generation)
-        left = [each for name, each in self.upstreams.items() if generation.upstreams.get(name) is not each]
-        for each in left:
-            if each.name in generation.upstreams:
-                generation.upstreams[each.name].follow(each)
-        self.upstreams = generation.upstreams
+        upstreams, self.upstreams = self.upstreams, generation.upstreams
         self._generation = generation
+        generation.begin(upstreams)
         self.entrances.use(generation.entrances, self._snapshots[0], generation.guarded, settings.client)
         self.buffered.limit_bytes = settings.limits.buffered_bytes
-        for upstream in left:
-            upstream.retire()
-        self._begin(generation)
+        for name, upstream in upstreams.items():
+            if self.upstreams.get(name) is not upstream:
+                upstream.retire()
+        self._begin()
         return before
 
-    def _begin(self, generation: Generation) -> None:
-        self._parts.shares.use(generation.share)
+    def _begin(self) -> None:
+        self._parts.shares.use(self._generation.share)
         self.executors.begin()
 
     @property
@@ -229,7 +227,7 @@ def _upstream(
     loop: asyncio.AbstractEventLoop,
 ) -> Upstream:
     wants_tls = any(target.tls for target in settings.targets)
-    upstream = Upstream(
+    return Upstream(
         settings,
         balancer=make_balancer(settings.balance, random.Random()),
         tls=client_tls(settings.tls) if wants_tls else None,
@@ -240,6 +238,3 @@ def _upstream(
         outbox=outbox,
         call_later=loop.call_later,
     )
-    if settings.outlier is not None:
-        Ejections(upstream, settings.outlier, registry, deadlines)
-    return upstream

@@ -48,7 +48,7 @@ class Generation:
     """Make it on the loop; `build` on any thread; then `start` on the loop; then it serves, or `discard`.
 
     Upstreams of `before`, entrances of `doors`, executors and applications whose settings are the same are taken over
-    with all their state.
+    with all their state; an upstream whose settings change takes over what they do not change (`Upstream.begin`).
     """
 
     def __init__(self, parts: Parts, before: Mapping[str, Upstream], doors: Sequence[Entrance]) -> None:
@@ -98,10 +98,15 @@ class Generation:
             if isinstance(each, App):
                 await each.start()
 
+    def begin(self, before: Mapping[str, Upstream]) -> None:
+        """Its upstreams serve from now on, in the place of those of the same name in `before`."""
+        for upstream in self.fresh:
+            upstream.begin(before.get(upstream.name))
+
     def discard(self) -> None:
         """It never serves."""
         for upstream in self.fresh:
-            upstream.discard()
+            upstream.close()
         self._parts.shares.discard(self.share)
 
     def _upstream(self, settings: UpstreamSettings) -> Upstream:

@@ -6,6 +6,7 @@ back (as Go's net/http does), so a slow connect holds up nobody who could be ser
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from math import inf
 from typing import Protocol
 
@@ -132,6 +133,16 @@ class Connections:
         self._closed = True
         for connection in list(self._idle):
             connection.close()
+
+    def become(self, other: "Connections") -> bool:
+        """Go on with the settings of `other`; False where its connections go elsewhere or speak other TLS."""
+        if replace(self.to, timeout_s=other.to.timeout_s) != other.to:
+            return False
+        self.to, self.settings = other.to, other.settings
+        for connection in self._idle[: max(len(self._idle) - self.settings.idle, 0)]:
+            connection.close()
+        self._dial_for_line()
+        return True
 
     @property
     def idle(self) -> int:

@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import aiohappyeyeballs
 
 from gateway.core.errors import GatewayError
 from gateway.transport.resolver import Resolver, is_address
+from gateway.transport.settings import UpstreamTlsSettings
 
 EYEBALLS_DELAY_S = 0.25
 """Head start of one address over the next (RFC 8305 section 8, recommended)."""
@@ -18,13 +19,17 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where and how to connect. `server_name` is for TLS; `path` is a unix socket's."""
+    """Where and how to connect. `server_name` is for TLS; `path` is a unix socket's.
+
+    Equal where a connection would be made in the same way: of TLS, the settings that `tls` is made of are compared.
+    """
 
     host: str
     port: int
     timeout_s: float
     path: str = ""
-    tls: ssl.SSLContext | None = None
+    tls: ssl.SSLContext | None = field(default=None, compare=False)
+    tls_settings: UpstreamTlsSettings | None = None
     server_name: str = ""
 
     def __str__(self) -> str:

@@ -53,6 +53,11 @@ class Resolver:
             return known[1]
         return await asyncio.shield(task)
 
+    def known(self, host: str, port: int) -> list[AddressInfo]:
+        """The last answer, however old; empty where there never was one."""
+        found = self._answers.get((host, port))
+        return [] if found is None else found[1]
+
     async def _ask(self, host: str, port: int) -> list[AddressInfo]:
         try:
             async with asyncio.timeout(TIMEOUT_S):

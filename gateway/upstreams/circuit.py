@@ -18,7 +18,6 @@ class Circuit:
         self._said = CLOSED
         self._registry = registry
         self._gauges = [registry.gauge("gateway_circuit_state", upstream=upstream, state=state) for state in STATES]
-        self.flush()
 
     def enter(self, now: float) -> Ticket:
         """Leave for one attempt, to be ended. Raises GatewayError circuit_open."""
@@ -51,6 +50,11 @@ class Circuit:
             self._say()
         for gauge, each in zip(self._gauges, STATES, strict=True):
             self._registry.cells[gauge] = float(state == each)
+
+    def clear(self) -> None:
+        """The upstream has it no more: no state is shown."""
+        for gauge in self._gauges:
+            self._registry.cells[gauge] = 0.0
 
     def _say(self) -> None:
         breaker = self._breaker

@@ -2,12 +2,15 @@
 
 import logging
 from math import inf
+from typing import TYPE_CHECKING
 
 from gateway.decide.health.outliers import Ejection, Outliers, OutlierSettings
 from gateway.observe.registry import Registry
 from gateway.transport.deadlines import Deadlines
 from gateway.upstreams.target import Target
-from gateway.upstreams.upstream import Upstream
+
+if TYPE_CHECKING:
+    from gateway.upstreams.upstream import Upstream
 
 _log = logging.getLogger(__name__)
 
@@ -15,15 +18,19 @@ _log = logging.getLogger(__name__)
 class Ejections:
     """Hears of every attempt and keeps `Target.ejected`. One deadline for the upstream, none for a request."""
 
-    def __init__(self, upstream: Upstream, settings: OutlierSettings, registry: Registry, deadlines: Deadlines) -> None:
-        self._upstream = upstream
+    def __init__(self, settings: OutlierSettings, registry: Registry, deadlines: Deadlines) -> None:
+        self._upstream: Upstream
         self._window_s = settings.window_s
         self._outliers = Outliers(settings)
         self._registry = registry
         self._deadlines = deadlines
         self._evaluate_at = inf
         self.deadline = self.armed = inf
-        upstream.report_to(self.report)
+
+    def watch(self, upstream: "Upstream") -> None:
+        """From now on judge the targets of this one; what is known of them stays."""
+        self._upstream = upstream
+        self._forget_others()
 
     def report(self, target: Target, latency_s: float, ok: bool, now: float) -> None:
         """An attempt at `target` ended."""
@@ -37,7 +44,7 @@ class Ejections:
 
     def on_deadline(self, now: float) -> None:
         """Let those back in whose time is over, and once a window compare all."""
-        self._outliers.keep([target.key for target in self._upstream.targets])
+        self._forget_others()
         for key in self._outliers.come_back(now):
             _log.info("upstream %s: target %s takes part again", self._upstream.name, key)
         if self._evaluate_at <= now:
@@ -45,6 +52,9 @@ class Ejections:
             for ejection in self._outliers.evaluate(now, len(self._upstream.targets)):
                 self._put_aside(ejection, now)
         self._apply(now)
+
+    def _forget_others(self) -> None:
+        self._outliers.keep([target.key for target in self._upstream.targets])
 
     def _put_aside(self, ejection: Ejection, now: float) -> None:
         for target in self._upstream.targets:
@@ -66,9 +76,10 @@ class Ejections:
         """Bring the targets' flags in line, where one changed."""
         changed = [target for target in self._upstream.targets if target.ejected != self._outliers.is_away(target.key)]
         for target in changed:
-            target.ejected = not target.ejected
-            if not target.ejected:
-                target.started_at = now  # as a newcomer, it is not flooded
+            if target.ejected:
+                target.readmit(now)
+            else:
+                target.ejected = True
         if changed:
             self._upstream.refresh()
         self._arm()

@@ -8,7 +8,7 @@ from gateway.core.errors import GatewayError
 from gateway.decide.resilience.concurrency import Limiter
 from gateway.decide.resilience.line import Place
 from gateway.decide.resilience.queue import Queue
-from gateway.decide.resilience.queue_settings import QueueSettings
+from gateway.decide.resilience.queue_settings import DEFAULT, QueueSettings
 from gateway.observe.registry import Registry
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.outgoing import Outbox
@@ -72,6 +72,7 @@ class Gate:
         self._deadlines = deadlines
         self._outbox = outbox
         self._is_due = self._is_refusing = False
+        self._registry = registry
         self._cells = registry.cells
         self._meters = {each.name: _Meter(registry, each.name) for each in queues}
         self._limit = registry.gauge("gateway_concurrency_limit", upstream=name)
@@ -81,6 +82,8 @@ class Gate:
 
         Raises GatewayError queue_full, or concurrency_limited where the queue takes nobody.
         """
+        if queue not in self._queue.lines:  # a class of a config that served before
+            queue = DEFAULT
         permit = Permit(self, waiter, now)
         if self._queue:
             self._refuse_soon()
@@ -136,9 +139,26 @@ class Gate:
         }
         return {"limit": self.limiter.limit, "in_flight": self.in_flight, "queues": waiting}
 
+    def limit_by(self, limiter: Limiter) -> None:
+        """Another limit, also for those that are under way."""
+        self.limiter = limiter
+        if self._queue:
+            self._soon()
+
+    def queue_in(self, queues: Sequence[QueueSettings]) -> None:
+        """Other classes; who waits waits on."""
+        self._queue.change(queues)
+        for each in queues:
+            self._meters.setdefault(each.name, _Meter(self._registry, each.name))
+        self._arm(self._queue.next_deadline)
+
     def flush(self) -> None:
         """Write the gauge."""
         self._cells[self._limit] = float(self.limiter.limit)
+
+    def clear(self) -> None:
+        """The upstream has it no more: no limit is shown."""
+        self._cells[self._limit] = 0.0
 
     def _soon(self) -> None:
         # Not at once: the connection that became free is given back after its answer was passed on.

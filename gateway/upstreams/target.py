@@ -77,6 +77,24 @@ class Target:
         self._codes: dict[int, int] = {}
         self._errors: dict[str, int] = {}
 
+    def become(self, other: "Target") -> None:
+        """Go on with the settings of `other`, which stands for the same address. What was counted and learned stays.
+
+        So do the connections, where those of `other` would be made in the same way.
+        """
+        self.authority = other.authority
+        self.weight = other.weight
+        self.slow_start_s = other.slow_start_s
+        if not self.connections.become(other.connections):
+            self.connections.close()
+            self.connections = other.connections
+
+    def readmit(self, now: float) -> None:
+        """It is no longer put aside, if it was; as a newcomer, it is not flooded."""
+        if self.ejected:
+            self.ejected = False
+            self.started_at = now
+
     @property
     def is_usable(self) -> bool:
         """Whether it takes part in balancing."""

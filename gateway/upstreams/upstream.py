@@ -18,19 +18,22 @@ from gateway.transport.connections import Connections
 from gateway.transport.deadlines import Deadlines
 from gateway.transport.dial import Destination, Dialer
 from gateway.transport.outgoing import Outbox
-from gateway.transport.resolver import AGAIN_S, FRESH_S, Resolver
+from gateway.transport.resolver import AGAIN_S, FRESH_S, AddressInfo, Resolver
 from gateway.upstreams.circuit import Circuit
+from gateway.upstreams.ejections import Ejections
 from gateway.upstreams.gate import Gate
+from gateway.upstreams.reports import Report, reports
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 from gateway.upstreams.target import Target
 
 _log = logging.getLogger(__name__)
 
-Report = Callable[[Target, float, bool, float], None]
-
 
 class Upstream:
-    """Targets with their balancer. `dns://` names are resolved again every few seconds; the last answer is kept."""
+    """Targets with their balancer. `dns://` names are resolved again every few seconds; the last answer is kept.
+
+    Make it on any thread; `start` and `begin` on the loop. Until it begins, nothing of it is seen or felt anywhere.
+    """
 
     def __init__(
         self,
@@ -48,15 +51,14 @@ class Upstream:
         self.name = settings.name
         self.settings = settings
         self.balancer = balancer
-        self.report: Report | None = balancer.report if balancer.wants_reports else None
-        """Told of every attempt, where somebody wants to know: target, latency (s), whether it went well, now."""
+        self.report: Report | None = None
+        """Told of every attempt, where somebody wants to know."""
         self.circuit = None if settings.breaker is None else Circuit(self.name, settings.breaker, registry)
         """Asked ahead of every attempt; None: never open."""
         self.gate = _gate(settings, registry, deadlines, outbox)
         """Where requests get their permits; None: as many as come."""
-        if self.gate is not None and settings.concurrency == "adaptive":
-            gate = self.gate
-            self.report_to(lambda target, latency_s, ok, now: gate.on_answer(latency_s, ok, now))
+        self.ejections = None if settings.outlier is None else Ejections(settings.outlier, registry, deadlines)
+        """Puts targets aside; None: nobody does."""
         self.duration: Histogram = registry.histogram("gateway_upstream_request_duration_seconds", upstream=self.name)
         self.connect: Histogram = registry.histogram("gateway_upstream_connect_duration_seconds", upstream=self.name)
         self._registry = registry
@@ -88,18 +90,62 @@ class Upstream:
         self._retired = False
         self.usable: tuple[Target, ...] = ()
         self.refresh()
-        registry.on_flush(self.flush)
 
-    def report_to(self, also: Report) -> None:
-        """Tell one more of every attempt."""
-        first = self.report
+    def begin(self, before: "Upstream | None") -> None:
+        """It serves from now on, in the place of `before`, whose requests go on as they began."""
+        if before is not None:
+            self._adopt(before)
+        if self.ejections is not None:
+            self.ejections.watch(self)
+        learns = self.gate if self.settings.concurrency == "adaptive" else None
+        self.report = reports(self.balancer, learns, self.ejections)
+        if before is not None:  # what its requests come to is told to who judges now
+            before.report, before.ejections = self.report, None
+        self._registry.on_flush(self.flush)
 
-        def both(target: Target, latency_s: float, ok: bool, now: float) -> None:
-            if first is not None:
-                first(target, latency_s, ok, now)
-            also(target, latency_s, ok, now)
+    def _adopt(self, before: "Upstream") -> None:
+        """Take the state of `before`: of the targets that stay, and of all else whose settings stay."""
+        wants, was = self.settings, before.settings
+        if wants.balance == was.balance:
+            self.balancer = before.balancer
+        if wants.breaker == was.breaker:
+            self.circuit = before.circuit
+        if wants.hedge == was.hedge:
+            self.hedge = before.hedge
+        if self.gate is not None and before.gate is not None:
+            own, self.gate = self.gate, before.gate
+            if wants.concurrency != was.concurrency:
+                self.gate.limit_by(own.limiter)
+            if wants.queues != was.queues:
+                self.gate.queue_in(wants.queues)
+        self.retries, share = before.retries, self.retries.share
+        self.retries.share = share
+        self.memo = before.memo
+        self._adopt_targets(before)
+        if wants.outlier == was.outlier:
+            self.ejections = before.ejections
+        else:  # judged anew
+            for target in self.targets:
+                target.readmit(self._deadlines.clock())
+        for key, (checked, drained) in before._marks.items():
+            self.mark(key, checked, drained)
+        self.refresh()
 
-        self.report = also if first is None else both
+    def _adopt_targets(self, before: "Upstream") -> None:
+        """A target that stays is the same object for both; `before` keeps those that leave."""
+        left = {target.key: target for target in before.targets}
+        targets: list[Target] = []
+        for target in self.targets:
+            found = left.pop(target.key, None)
+            if found is None:
+                target.started_at = self._deadlines.clock()
+            else:
+                found.become(target)
+                target = found
+            target.connections.memo = self.memo
+            targets.append(target)
+        self.targets = tuple(targets)
+        before.targets = tuple(left.values())
 
     def refresh(self) -> None:
         """Find anew who takes part in balancing; to be called when that changed for a target.
@@ -128,11 +174,6 @@ class Upstream:
                     target.started_at = self._deadlines.clock()
         self.refresh()
 
-    def follow(self, before: "Upstream") -> None:
-        """Take the place of the one `before`: what it was told of targets holds here, too."""
-        for key, (checked, drained) in before._marks.items():
-            self.mark(key, checked, drained)
-
     def pick(self, tried: Sequence[Target], key: str | None, now: float) -> Target:
         """The next target, another than those tried. Raises GatewayError no_healthy_target where there is none."""
         candidates = self.usable
@@ -148,6 +189,7 @@ class Upstream:
         """Resolve the `dns://` names, and keep doing so."""
         names = [each for each in self.settings.targets if each.dns]
         for each in names:
+            self._name(each, self._resolver.known(each.host, each.port))  # which holds, if it does not resolve now
             resolves = await self._resolves(each, before=True)
             self._refresh.append(asyncio.get_running_loop().create_task(self._keep_up(each, resolves)))
 
@@ -157,16 +199,16 @@ class Upstream:
         self._left += self.targets
         self.targets = ()
         self._retired = True
-
-    def discard(self) -> None:
-        """It was never used."""
-        self.close()
-        self._let_go()
+        if self.circuit is not None:  # who takes its place writes the gauges anew, where it has them
+            self.circuit.clear()
+        if self.gate is not None:
+            self.gate.clear()
 
     def _let_go(self) -> None:
         """Nobody is in it any more: it is gone without the garbage collector, which never looks at it."""
         self._registry.off_flush(self.flush)
-        self.report = None
+        if self.ejections is not None:
+            self.ejections = self.report = None
 
     def close(self) -> None:
         for task in self._refresh:
@@ -226,7 +268,9 @@ class Upstream:
 
     async def _look_up(self, named: TargetSettings) -> None:
         """Take the addresses that DNS names now; targets that stay keep their state."""
-        answer = await self._resolver.resolve(named.host, named.port, fresh=True)
+        self._name(named, await self._resolver.resolve(named.host, named.port, fresh=True))
+
+    def _name(self, named: TargetSettings, answer: list[AddressInfo]) -> None:
         wanted = {label_of(info[4][0], named.port): info[4][0] for info in answer}
         ours = {target.key: target for target in self.targets if target.key in wanted}
         keep = [target for target in self.targets if target.key in wanted or not self._is_of(target, named)]
@@ -253,6 +297,7 @@ class Upstream:
             timeout_s=self.settings.timeout.connect_s,
             path=settings.path,
             tls=self._tls if settings.tls else None,
+            tls_settings=self.settings.tls if settings.tls else None,
             server_name=self.settings.tls.server_name or settings.host,
         )
         connections = Connections(

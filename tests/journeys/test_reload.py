@@ -134,20 +134,25 @@ def test_a_stream_survives_the_end_of_its_route_and_of_its_upstream(
     until(lambda: gateway.metric("gateway_upstream_requests_in_flight", upstream="u") == 0, 5, "its last request")
 
 
-def test_an_upstream_that_did_not_change_keeps_its_connections(serve: Serve, upstream: Callable[..., Upstream]) -> None:
-    kept, changed = upstream(), upstream()
+def test_connections_are_kept_until_they_would_be_made_otherwise(
+    serve: Serve, upstream: Callable[..., Upstream]
+) -> None:
+    kept, changed, moved = upstream(), upstream(), upstream()
 
-    def config(extra: str) -> str:
-        urls = f'upstreams: {{kept: "{kept.url}", changed: {{targets: ["{changed.url}"]{extra}}}}}\n'
-        return urls + "routes: [{name: k, match: /k, to: kept}, {name: c, match: /c, to: changed}]\n"
+    def config(number: int) -> str:
+        to = f"localhost:{moved.port}" if number % 2 else moved.address
+        return (
+            f'workers: 1\nupstreams: {{kept: "{kept.url}", '
+            f'changed: {{targets: ["{changed.url}"], connections: {{idle: {number + 1}}}}}, moved: "http://{to}"}}\n'
+            "routes: [{match: /k, to: kept}, {match: /c, to: changed}, {match: /m, to: moved}]\n"
+        )
 
-    gateway = serve("workers: 1\n" + config(""))
-    for number in range(4):
-        assert get(gateway.port, "/k")[0] == get(gateway.port, "/c")[0] == 200
-        write(gateway, "workers: 1\n" + config(f", connections: {{idle: {number + 1}}}"))
-        assert reload(gateway)[0] == 200
-    assert get(gateway.port, "/k")[0] == get(gateway.port, "/c")[0] == 200
-    assert (kept.connections, changed.connections) == (1, 5)
+    gateway = serve(config(0))
+    for number in range(1, 5):
+        assert {get(gateway.port, path)[0] for path in ("/k", "/c", "/m")} == {200}
+        change(gateway, config(number))
+    assert {get(gateway.port, path)[0] for path in ("/k", "/c", "/m")} == {200}
+    assert (kept.connections, changed.connections, moved.connections) == (1, 1, 5)
 
 
 SLOW = """

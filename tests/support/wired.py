@@ -15,6 +15,7 @@ from gateway.decide.route.match import parse_match
 from gateway.observe.registry import Registry
 from gateway.pipeline.settings import ForwardSettings, RespondSettings, RouteSettings
 from gateway.runtime.assemble import assemble
+from gateway.runtime.generation import Generation
 from gateway.transport.settings import ListenSettings
 from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 
@@ -257,6 +258,18 @@ class Wired:
         wire = ByteWire(self._loop, protocol, (peer, 40000))
         protocol.connection_made(wire)
         return wire
+
+    async def prepare(self, settings: GatewaySettings) -> Generation:
+        """What would serve by `settings`, built and started."""
+        generation = self.gateway.next()
+        generation.build(settings)
+        await generation.start()
+        return generation
+
+    async def reload(self, settings: GatewaySettings) -> None:
+        """Serve by `settings` from now on."""
+        self.gateway.use(await self.prepare(settings))
+        await self.settle()
 
     def fire(self) -> None:
         """Call the timers that are due."""

@@ -67,6 +67,11 @@ class Line(Generic[Who]):
         self.shortest_s = settings.wait_s
         """To what the wait may shrink."""
 
+    def change(self, settings: QueueSettings) -> None:
+        """Other settings of the same class."""
+        self.settings = settings
+        self.shortest_s = settings.wait_s
+
     def is_standing(self, now: float) -> bool:
         return bool(self.places) and now - self.empty_at > STANDING_S
 

@@ -25,6 +25,18 @@ class Queue(Generic[Who]):
         self._passed = 0.0
         self._count = 0
 
+    def change(self, classes: Sequence[QueueSettings]) -> None:
+        """Other classes: who waits keeps the place, also in one that is no more, until the next change."""
+        before, self.lines = self.lines, {}
+        for each in classes:
+            self.lines[each.name] = line = before.pop(each.name, None) or Line(each)
+            line.change(each)
+        self.lines |= {name: line for name, line in before.items() if line.places}
+        self._hurried = []
+        for line in self.lines.values():
+            for place in line.places:
+                self._hurry(place)
+
     def __len__(self) -> int:
         return self._count
 
@@ -46,10 +58,13 @@ class Queue(Generic[Who]):
         place = Place(who, line, now, until)
         line.places[place] = None
         self._count += 1
-        if until < now + line.settings.wait_s:
-            self._number += 1
-            heappush(self._hurried, (until, self._number, place))
+        self._hurry(place)
         return place, out
+
+    def _hurry(self, place: Place[Who]) -> None:
+        if place.until < place.since + place.line.settings.wait_s:
+            self._number += 1
+            heappush(self._hurried, (place.until, self._number, place))
 
     def take(self, now: float) -> Place[Who] | None:
         """Whose turn it is; also one who is overdue and was not taken out yet."""
