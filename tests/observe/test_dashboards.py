@@ -113,6 +113,10 @@ def test_promtool_accepts_the_files(command: tuple[str, ...]) -> None:
 GATEWAY = 'job="floodgate",instance="g"'
 ERRORS = f'gateway_upstream_errors_total{{{GATEWAY},upstream="u",target="t",reason="connect_refused"}}'
 ANSWERS = f'gateway_upstream_requests_total{{{GATEWAY},upstream="u",target="t",code="200"}}'
+CIRCUIT = f'gateway_circuit_state{{{{{GATEWAY},upstream="u",state="{{}}"}}}}'
+EJECTIONS = f'gateway_upstream_ejections_total{{{GATEWAY},upstream="u",target="t",reason="errors"}}'
+REFUSED = f'gateway_queue_rejected_total{{{GATEWAY},queue="q",reason="queue_full"}}'
+DENIED = f'gateway_upstream_retries_total{{{GATEWAY},upstream="u",outcome="denied_budget"}}'
 CALLS = f'gateway_executor_tasks_total{{{GATEWAY},executor="e"'
 PLUGIN = f'{{{GATEWAY},plugin="p"}}'
 SOURCE = f'gateway_aggregate_sources_total{{{GATEWAY},route="r",source="s"'
@@ -188,6 +192,18 @@ REQUESTS = f'gateway_http_requests_total{{{GATEWAY},route="r",method="GET",sourc
             True,
         ),
         ("AggregateIncomplete", {f'{SOURCE},outcome="ok"}}': "0+60x20"}, False),
+        ("GatewayReloadFailed", {f"gateway_config_last_reload_successful{{{GATEWAY}}}": "0x20"}, True),
+        ("GatewayReloadFailed", {f"gateway_config_last_reload_successful{{{GATEWAY}}}": "0x18 1x2"}, False),
+        ("UpstreamCircuitOpen", {CIRCUIT.format("open"): "0x10 1x10", CIRCUIT.format("closed"): "1x10 0x10"}, True),
+        ("UpstreamCircuitOpen", {CIRCUIT.format("open"): "0x20", CIRCUIT.format("closed"): "1x20"}, False),
+        ("UpstreamAllTargetsBad", {f'gateway_upstream_panic_total{{{GATEWAY},upstream="u"}}': "0+5x20"}, True),
+        ("UpstreamAllTargetsBad", {f'gateway_upstream_panic_total{{{GATEWAY},upstream="u"}}': "5x20"}, False),
+        ("UpstreamTargetEjected", {EJECTIONS: "0+1x20"}, True),
+        ("UpstreamTargetEjected", {EJECTIONS: "0x15 1x5"}, False),
+        ("QueueRefuses", {REFUSED: "0+60x20"}, True),
+        ("QueueRefuses", {REFUSED: "0x10 60x10"}, False),
+        ("UpstreamRetryBudgetSpent", {DENIED: "0+6x20", ANSWERS: "0+60x20"}, True),
+        ("UpstreamRetryBudgetSpent", {DENIED: "0x20", ANSWERS: "0+60x20"}, False),
         ("GatewayAccessLogDrops", {f"gateway_access_log_dropped_total{{{GATEWAY}}}": "5x17 9 9 9"}, True),
         ("GatewayAccessLogDrops", {f"gateway_access_log_dropped_total{{{GATEWAY}}}": "5x20"}, False),
     ],
