@@ -93,7 +93,7 @@ class LoopGuard:
         self._tell(found, code, now - self._beat - self._every_s, self._untold.pop(code, 0))
 
     def _tell(self, found: FrameType | None, code: str, late_s: float, before: int) -> None:
-        again = f", and {before} times in the last while" if before else ""
+        again = f" ({before + 1} times since this was last said)" if before else ""
         if found is None:
             _log.warning(
                 "the event loop is late by %.0f ms%s though it runs nothing: threads that compute, or a busy machine",

@@ -48,6 +48,7 @@ class Process:
             os.close(life)
         self.pid = self._popen.pid
         self._how = ""
+        self._why = ""
         self._pidfd = os.pidfd_open(self.pid)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -77,8 +78,9 @@ class Process:
     def lives(self) -> bool:
         return not self._how and not any(fd == self._pidfd for fd, _ in self._poll.poll(0))
 
-    def kill(self) -> None:
-        """End it and what it started, now; returns at once."""
+    def kill(self, why: str = "") -> None:
+        """End it and what it started, now; returns at once. `why` is what `end` says then."""
+        self._why = self._why or why
         if self._popen.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -88,7 +90,8 @@ class Process:
         if not self._how:
             self.kill()
             code = self._popen.wait()
-            self._how = f"exit code {code}" if code >= 0 else _SIGNALS.get(-code, f"signal {-code}")
+            how = f"exit code {code}" if code >= 0 else _SIGNALS.get(-code, f"signal {-code}")
+            self._how = self._why or how
             self._socket.close()
             os.close(self._pidfd)
             os.close(self._life)

@@ -24,6 +24,9 @@ HOPELESS: Final = 3
 
 _log: Final = logging.getLogger(__name__)
 
+LATE: Final = "killed: its call ran longer than it may"
+"""How a process ended that we killed; another SIGKILL is somebody else's, such as the kernel's for want of memory."""
+
 
 class Call:
     """One call in whatever process is free. Called on a thread, which it blocks."""
@@ -130,7 +133,7 @@ class Processes:
             if call.process is None:
                 self._changed.notify_all()
             else:
-                call.process.kill()
+                call.process.kill(LATE)
         return True
 
     def check(self) -> None:

@@ -83,7 +83,9 @@ async def test_a_process_that_dies_costs_its_own_call(made: Made) -> None:
     assert made.count("gateway_executor_tasks_total", executor="default", outcome="error") == 1
 
 
-async def test_a_process_that_hangs_is_replaced_with_all_that_it_started(made: Made, tmp_path: Path) -> None:
+async def test_a_process_that_hangs_is_replaced_with_all_that_it_started(
+    made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     executor = await started(made)
     told = tmp_path / "pids"
     hanging = asyncio.create_task(executor.call(code.say_and_hang, str(told), deadline=monotonic() + 2))
@@ -97,6 +99,7 @@ async def test_a_process_that_hangs_is_replaced_with_all_that_it_started(made: M
     with pytest.raises(GatewayError, match="ran longer"):
         await hanging
     assert await behind == 2
+    assert "ended (killed: its call ran longer than it may) and is replaced" in caplog.text
     await eventually(lambda: not any(runs(pid) for pid in pids))
     assert made.count("gateway_executor_workers", executor="default", state="abandoned") == 0
     assert made.count("gateway_executor_tasks_total", executor="default", outcome="timeout") == 2
