@@ -106,6 +106,7 @@ def check_upstreams(checked: Checked) -> None:
         if not upstream.targets:
             checked.fault((*path, "targets"), "an upstream needs a target", f"such as `{name}: http://10.0.0.1:8000`")
         _check_targets(checked, name, path)
+        _check_attempts(checked, name, path)
         if used is not None and name not in used and checked.complete:
             checked.warn(path, "no route uses this upstream", at_key=True)
 
@@ -134,9 +135,23 @@ def _check_targets(checked: Checked, name: str, path: KeyPath) -> None:
     speaks = any(target.url.tls or target.url.dns or target.url.path for target in upstream.targets)
     if written and upstream.targets and not speaks:
         checked.warn((*path, "tls"), "no target speaks TLS", "write https:// in its URL", at_key=True)
-    only = len(upstream.targets) == 1 and not upstream.targets[0].url.dns
-    if only and upstream.hedge and not checked.config.defaults.upstream.hedge:
-        checked.warn((*path, "hedge"), "there is no second target to ask", at_key=True)
+
+
+def _check_attempts(checked: Checked, name: str, path: KeyPath) -> None:
+    """What needs a second target has one, and what is written can come to pass; defaults are for others, too."""
+    upstream, default = checked.config.upstreams[name], checked.config.defaults.upstream
+    hedge, retry = upstream.hedge, upstream.retry
+    if len(upstream.targets) == 1 and not upstream.targets[0].url.dns:
+        if hedge and not default.hedge:
+            checked.warn((*path, "hedge"), "there is no second target to ask", at_key=True)
+        if retry.attempts > 1 and retry != default.retry:
+            checked.warn((*path, "retry"), "each attempt is at another target, and there is only one", at_key=True)
+        if upstream.outlier and not default.outlier:
+            checked.warn((*path, "outlier"), "the only target is never put aside", at_key=True)
+    if retry.attempts == 1 and retry != default.retry and "when" in retry.model_fields_set:
+        checked.warn((*path, "retry", "when"), "nothing is tried again with `attempts: 1`", at_key=True)
+    if hedge and not default.hedge and hedge.after.after_s >= upstream.timeout.head:
+        checked.warn((*path, "hedge"), "`timeout.head` is over before a second target is asked", at_key=True)
 
 
 def check_tests(checked: Checked) -> None:

@@ -15,6 +15,7 @@ from gateway.config.types import (
     DurationOrOff,
     FilePath,
     OneOrMany,
+    PositiveShare,
     Rule,
     Share,
     Wait,
@@ -215,7 +216,7 @@ class Breaker(Model):
 
     wanted: ClassVar[str] = "a mapping with errors, window, minimum and open ({} takes the defaults)"
 
-    errors: Share = Field(default=_BREAKER.errors, description="Share of failures at which it opens")
+    errors: PositiveShare = Field(default=_BREAKER.errors, description="Share of failures at which it opens")
     window: Duration = Field(default=_BREAKER.window_s, description="Of the requests of so long")
     minimum: Count = Field(default=_BREAKER.minimum, description="Requests within `window` below which it stays closed")
     open: Duration = Field(

@@ -87,6 +87,7 @@ Size = Annotated[int, _with_units(parse_size, "64KiB")]
 PositiveSize = Annotated[int, _with_units(parse_size, "64KiB", positive=True)]
 SizeOrOff = Annotated[int | None, _with_units(parse_size, "1MiB", off=True)]
 Share = Annotated[float, _with_units(parse_share, "20%")]
+PositiveShare = Annotated[float, _with_units(parse_share, "20%", positive=True)]
 ShareOrOff = Annotated[float | None, _with_units(parse_share, "85%", off=True, positive=True)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

@@ -117,6 +117,7 @@ ONE_FAULT = [
     ("limits: {line: 8192}", "1:16: limits.line: a size needs a unit (B, KiB, MiB or GiB) (write `line: 8KiB`)"),
     ("limits: {line: 8K}", "1:16: limits.line: 'K' is not a unit of a size (B, KiB, MiB or GiB) (write `line: 8KiB`)"),
     ("limits: {line: 0B}", "1:16: limits.line: must be more than zero"),
+    ("upstreams: {a: {breaker: {errors: 0%}}}", "1:35: upstreams.a.breaker.errors: must be more than zero"),
     ("limits: {line: big}", "1:16: limits.line: needs a size, such as 512B, 64KiB or 10MiB; found 'big'"),
     ("limits: {body: [1]}", "1:16: limits.body: needs a size, such as 512B, 64KiB or 10MiB"),
     ("access_log: {sample: 0.2}", "1:22: access_log.sample: a share needs a unit (%) (write `sample: 20%`)"),
@@ -386,6 +387,23 @@ def test_a_secret_that_is_no_text(write: Write, faults: Faults) -> None:
         (
             "upstreams: {a: {targets: http://h, hedge: p95}}\nroutes: [{match: /, to: a}]",
             "1:36: upstreams.a.hedge: there is no second target to ask",
+        ),
+        (
+            "upstreams: {a: {targets: http://h, retry: 3}}\nroutes: [{match: /, to: a}]",
+            "1:36: upstreams.a.retry: each attempt is at another target, and there is only one",
+        ),
+        (
+            "upstreams: {a: {targets: http://h, outlier: {}}}\nroutes: [{match: /, to: a}]",
+            "1:36: upstreams.a.outlier: the only target is never put aside",
+        ),
+        (
+            "upstreams: {a: {targets: [http://h, http://i], retry: {attempts: 1, when: reset}}}\n"
+            "routes: [{match: /, to: a}]",
+            "1:69: upstreams.a.retry.when: nothing is tried again with `attempts: 1`",
+        ),
+        (
+            "upstreams: {a: {targets: [http://h, http://i], timeout: 1s, hedge: 1s}}\nroutes: [{match: /, to: a}]",
+            "1:61: upstreams.a.hedge: `timeout.head` is over before a second target is asked",
         ),
     ],
 )
