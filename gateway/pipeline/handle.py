@@ -1,7 +1,8 @@
 """Every request, from its head to its log line, in numbered steps.
 
 1 match   2 admit   3 ask   4 answer   5 tell   6 send   7 close
-In this version nothing is asked or told (policies, plugins); 6 is the connection's own work.
+Here are 1, 2 and 7; a route's Answer does 3 to 5, in a task of its own where Python has a part in it (`lane.py`); 6 is
+the connection's own work.
 """
 
 import logging

@@ -95,7 +95,8 @@ class Gate:
         place, out = self._queue.put(permit, queue, now, until)
         if place is None:
             error = self._full(queue, now)
-            self._meters[queue].refused(error.reason.name)
+            if error.reason.name != "concurrency_limited":  # that is where there is no queue
+                self._meters[queue].refused(error.reason.name)
             raise error
         permit._place = place
         self._meters[queue].change(1.0)
@@ -238,6 +239,7 @@ class _Meter:
         self._queue = queue
         self._depth = registry.gauge("gateway_queue_depth", queue=queue)
         self._wait = registry.histogram("gateway_queue_wait_seconds", queue=queue)
+        self._rejected: dict[str, int] = {}
 
     def change(self, by: float) -> None:
         self._registry.cells[self._depth] += by
@@ -247,5 +249,9 @@ class _Meter:
         self._wait.observe(waited_s)
 
     def refused(self, reason: str) -> None:
-        cell = self._registry.counter("gateway_queue_rejected_total", queue=self._queue, reason=reason)
+        cell = self._rejected.get(reason)
+        if cell is None:
+            cell = self._rejected[reason] = self._registry.counter(
+                "gateway_queue_rejected_total", queue=self._queue, reason=reason
+            )
         self._registry.cells[cell] += 1.0

@@ -38,6 +38,11 @@ def gate(gateway: Wired) -> Gate:
     return found
 
 
+def rejected(gateway: Wired, reason: str) -> float:
+    registry = gateway.registry
+    return registry.cells[registry.counter("gateway_queue_rejected_total", queue="default", reason=reason)]
+
+
 def status(client: ByteWire) -> tuple[int, str] | None:
     answers = read_answers(bytes(client.received))
     return (answers[0].status, answers[0].reason or "") if answers else None
@@ -128,6 +133,7 @@ async def test_one_too_many_is_refused_at_once() -> None:
     clients = [ask(gateway) for _ in range(4)]
     await gateway.settle()
     assert [status(each) for each in clients] == [None, None, None, (503, "queue_full")]
+    assert rejected(gateway, "queue_full") == 1.0
 
 
 async def test_without_a_queue_nobody_waits() -> None:
@@ -135,6 +141,7 @@ async def test_without_a_queue_nobody_waits() -> None:
     clients = [ask(gateway) for _ in range(2)]
     await gateway.settle()
     assert [status(each) for each in clients] == [None, (503, "concurrency_limited")]
+    assert rejected(gateway, "concurrency_limited") == 0.0, "no queue rejected it"
 
 
 async def test_who_leaves_the_queue_makes_room() -> None:
@@ -204,7 +211,7 @@ async def test_adaptive_learns_from_the_answers() -> None:
 async def test_what_the_python_of_a_route_asks_waits_in_the_class_of_the_route() -> None:
     handler = HandlerSettings(CallableSettings(f"{__name__}:asking"))
     gateway = Wired(
-        proxy(route={"answer": handler, "queue": "checkout"}, upstream={"concurrency": 1, "queues": QUEUES})
+        proxy(route={"answer": handler, "class_": "checkout"}, upstream={"concurrency": 1, "queues": QUEUES})
     )
     permit = gate(gateway).enter(Nobody(), "default", gateway.now, gateway.now + 9.0)
     client = ask(gateway)
