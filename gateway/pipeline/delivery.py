@@ -300,7 +300,7 @@ class Delivery(Sink):
     def count_outcome(self, status: int) -> None:
         """Note what came of the retries, if there were any."""
         if self._retried:
-            self.upstream.count_retry("failed" if str(status) in self.upstream.settings.retry.when else "ok")
+            self.upstream.count_retry("failed" if status >= 500 else "ok")
 
     def _fail(self, error: GatewayError) -> None:
         self.race = None

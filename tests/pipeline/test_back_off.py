@@ -12,6 +12,7 @@ from tests.support.wired import ByteWire, Wired, proxy
 SIZE = 90_000
 PUT = f"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n".encode()
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+FAILED = b"HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 THREE = tuple(TargetSettings(f"10.0.0.{n}", 80) for n in (1, 2, 3))
 RETRY = RetrySettings(attempts=3, when=frozenset({"503"}), backoff_s=1.0)
@@ -44,6 +45,22 @@ async def test_the_body_goes_with_the_second_attempt_alone(concurrency: int | No
     assert [each.status for each in read_answers(bytes(client.received))] == [200]
     assert sum(each.in_flight for each in gateway.gateway.upstreams["u"].targets) == 0
     assert gateway.gateway.buffered.value == 0
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [(ANSWER, "ok"), (FAILED, "failed")])
+async def test_what_came_of_it_is_counted(answer: bytes, outcome: str) -> None:
+    """Also a 500, which is a failure of a target, whatever is tried again."""
+    gateway, client = await waiting()
+    client.send(bytes(SIZE))
+    await gateway.pass_time(1.0)
+    gateway.upstreams[1].send(answer)
+    await gateway.settle()
+    registry = gateway.registry
+    counted = {
+        each: registry.cells[registry.counter("gateway_upstream_retries_total", upstream="u", outcome=each)]
+        for each in ("ok", "failed")
+    }
+    assert counted == {"ok": 0.0, "failed": 0.0} | {outcome: 1.0}
 
 
 async def test_where_nothing_more_can_be_held_it_ends() -> None:
