@@ -176,13 +176,14 @@ class Processes:
     def _start_one(self, before: "Process | None") -> "Future[None]":
         """Start one, in place of the one `before`, on a thread of its own, since that takes a while."""
         ready: Future[None] = Future()
+        ready.set_running_or_notify_cancel()  # who waits may leave, and it is started all the same
         name = f"executor-{self.name}-start"
         try:
             threading.Thread(target=self._start, args=(before, ready), name=name, daemon=True).start()
         except RuntimeError as error:
             self._put_off += 1
             self.failure = str(error)
-            ready.set_exception(ProcessDied(f"a process of the executor {self.name} cannot start: {error}"))
+            ready.set_exception(self._cannot_start(str(error)))
             if before is not None:
                 _log.error("executor %s: process %d ended (%s): %s", self.name, before.pid, before.end(), error)
         return ready
@@ -193,11 +194,15 @@ class Processes:
         with self._changed:
             delay_s = BACKOFF_S[min(self._failed_starts, len(BACKOFF_S) - 1)]
             if self._changed.wait_for(lambda: self._closed, delay_s):
+                ready.set_exception(self._cannot_start("it is closed"))
                 return
         try:
             process = self._launch()
         except (ProcessDied, OSError) as error:
             self._start_failed(str(error), ready)
+            return
+        except Exception as error:
+            self._start_failed(f"{type(error).__name__}: {error}", ready)
             return
         with self._changed:
             self._failed_starts, self.failure = 0, ""
@@ -206,15 +211,17 @@ class Processes:
         ready.set_result(None)
 
     def _launch(self) -> "Process":
-        """A process that is ready. Raises ProcessDied, OSError."""
+        """A process that is ready. Raises ProcessDied, OSError, and what the steps raise."""
+        setup = Setup(list(sys.path), self._niceness, pickle.dumps(self._steps()))
         process = Process()
         with self._changed:
             self._alive.add(process)
             if self._closed:
                 process.kill()
         try:
-            process.set_up(Setup(list(sys.path), self._niceness, pickle.dumps(self._steps())))
-        except ProcessDied:
+            process.set_up(setup)
+        except BaseException:
+            process.end()
             with self._changed:
                 self._alive.discard(process)
             raise
@@ -225,11 +232,15 @@ class Processes:
             self._failed_starts += 1
             self.failure = why
             self._changed.notify_all()
-            if self._closed:
-                return
-            self._start_one(None)
-        _log.error("executor %s: a process cannot start: %s", self.name, why)
-        ready.set_exception(ProcessDied(f"a process of the executor {self.name} cannot start: {why}"))
+            closed = self._closed
+            if not closed:
+                self._start_one(None)
+        if not closed:
+            _log.error("executor %s: a process cannot start: %s", self.name, why)
+        ready.set_exception(self._cannot_start(why))
+
+    def _cannot_start(self, why: str) -> ProcessDied:
+        return ProcessDied(f"a process of the executor {self.name} cannot start: {why}")
 
     def __repr__(self) -> str:
         return f"<Processes {self.name} ready={len(self._ready)} busy={self._busy}/{self.count}>"

@@ -191,6 +191,21 @@ async def test_one_that_cannot_start_says_why(made: Made, caplog: pytest.LogCapt
         await executor.call(code.add, 1, 1)
 
 
+async def test_steps_that_cannot_be_made_fail_the_start_and_so_does_its_end(made: Made) -> None:
+    def steps() -> Any:
+        raise LookupError("no steps")
+
+    executor = made(lambda name: steps, processes=1)
+    with pytest.raises(ProcessDied, match="default cannot start: LookupError: no steps"):
+        await asyncio.wait_for(made.executors[-1].start(), 20)
+    assert executor.processes.pids == []
+    (ready,) = executor.processes.start()
+    assert not ready.cancel(), "who waits for it may leave, and its thread still can end it"
+    made.executors[-1].close()
+    with pytest.raises(ProcessDied, match="cannot start"):
+        await asyncio.wait_for(asyncio.wrap_future(ready), 20)
+
+
 async def test_it_runs_steps_first_and_logs_as_told(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     executor = await started(made, steps_of(GatewaySettings(listen=(), routes=())))
     current.enter("r-1", 12.0)
