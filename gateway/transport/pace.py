@@ -4,10 +4,14 @@ import sys
 from abc import abstractmethod
 from fcntl import ioctl
 from termios import TIOCOUTQ
+from typing import Final
 
 from gateway.transport.listener import Listener
 from gateway.transport.outgoing import Outgoing
 from gateway.transport.sink import Sink
+
+ONE_READ: Final = 256 * 1024
+"""Bytes that come on top of what waits already: uvloop reads up to 256 000 at a time."""
 
 
 class PacedConnection(Outgoing):
@@ -36,10 +40,11 @@ class PacedConnection(Outgoing):
         """The client takes its answers again."""
 
     def set_read_ahead(self, size: int) -> None:
-        """How far (bytes) an answer may be read ahead of this client."""
+        """How far (bytes) an answer may be read ahead of this client; one read is the least."""
         if size != self._read_ahead:
             self._read_ahead = size
-            self.transport.set_write_buffer_limits(high=size)
+            # Not 0: with TLS the transport would take an empty buffer for a full one.
+            self.transport.set_write_buffer_limits(high=max(1, size - ONE_READ))
 
     def pause_writing(self) -> None:
         self._held = self.transport.get_write_buffer_size()

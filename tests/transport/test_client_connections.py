@@ -503,6 +503,9 @@ async def test_a_slow_reader_pauses_the_upstream_and_its_time_does_not_run() -> 
     await wired.pass_time(10)
     client.take(250_000)
     await wired.settle()
+    assert upstream.paused, "one read more would be beyond what may be read ahead"
+    client.take(100_000)
+    await wired.settle()
     assert not upstream.paused
     assert wired.gateway.buffered.value == 0
     upstream.send(b"x" * 700_000)
@@ -671,7 +674,8 @@ async def test_a_head_in_part_behind_answers_that_were_read_late() -> None:
 async def test_a_client_that_was_slow_before_its_answer_began_is_waited_for() -> None:
     small = RouteSettings("small", parse_match("/small"), ForwardSettings((("u", 1),)), buffer=BufferSettings(0, 1000))
     settings = proxy()
-    wired = Wired(replace(settings, routes=(small, *settings.routes)))
+    large = replace(settings.routes[0], buffer=BufferSettings(0, 1 << 19))
+    wired = Wired(replace(settings, routes=(small, large)))
     client = wired.client()
     client.blocked = True
     client.send(GET)
