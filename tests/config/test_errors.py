@@ -117,7 +117,10 @@ ONE_FAULT = [
     ("limits: {line: 8192}", "1:16: limits.line: a size needs a unit (B, KiB, MiB or GiB) (write `line: 8KiB`)"),
     ("limits: {line: 8K}", "1:16: limits.line: 'K' is not a unit of a size (B, KiB, MiB or GiB) (write `line: 8KiB`)"),
     ("limits: {line: 0B}", "1:16: limits.line: must be more than zero"),
-    ("upstreams: {a: {breaker: {errors: 0%}}}", "1:35: upstreams.a.breaker.errors: must be more than zero"),
+    (
+        "upstreams: {a: {targets: http://h, breaker: {errors: 0%}}}",
+        "1:54: upstreams.a.breaker.errors: must be more than zero",
+    ),
     ("limits: {line: big}", "1:16: limits.line: needs a size, such as 512B, 64KiB or 10MiB; found 'big'"),
     ("limits: {body: [1]}", "1:16: limits.body: needs a size, such as 512B, 64KiB or 10MiB"),
     ("access_log: {sample: 0.2}", "1:22: access_log.sample: a share needs a unit (%) (write `sample: 20%`)"),
