@@ -1,7 +1,8 @@
 """The gateway's own log, on standard error: one line an event, text or JSON.
 
 An exception of ours is its type, message and place on that line. One of the users' Python comes with its traceback
-(indented below the line, or as a field), without the frames of the gateway that led there.
+(indented below the line, or as a field), without the frames of the gateway that led there: once in a while for each
+place, so that code that fails for every request does not flood the log. Its line is always there.
 """
 
 import asyncio
@@ -12,16 +13,23 @@ import select
 import time
 import traceback
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 
 import gateway
 from gateway.core import current
+from gateway.core.clock import Clock
 from gateway.core.json import dumps
 
 _LINE_BYTES = 4096
 """The most a pipe takes whole (PIPE_BUF), so that lines of several processes do not mix."""
 
 _TEXT_CHARS = 1500
+
+TRACE_EVERY_S = 10.0
+"""A traceback of the same error at the same place is shown no more often."""
+_TRACES = 1000
+"""Places that are remembered."""
 
 OF_USERS = "of_users"
 """`extra={OF_USERS: True}` with a record: its exception was raised by the users' Python."""
@@ -73,16 +81,39 @@ class StderrHandler(logging.Handler):
         self.lost += 1
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """What both formats share: who writes, and which tracebacks are shown."""
+
+    def __init__(self, process: str, *, tracebacks: bool = False, now: Clock = time.monotonic) -> None:
+        super().__init__()
+        self._process = process
+        self._tracebacks = tracebacks
+        self._now = now
+        self._shown_at: dict[str, float] = {}
+
+    def _trace(self, record: logging.LogRecord) -> str:
+        """The traceback, if there is one to show and it was not shown just now."""
+        trace = _trace(record, ours=self._tracebacks)
+        return trace if trace and self._is_news(_kind(record)) else ""
+
+    def _is_news(self, kind: str) -> bool:
+        now = self._now()
+        if now - self._shown_at.get(kind, -inf) < TRACE_EVERY_S:
+            return False
+        if len(self._shown_at) >= _TRACES:
+            self._shown_at.clear()
+        self._shown_at[kind] = now
+        return True
+
+
+class TextFormatter(_Formatter):
     """`2026-11-23T01:35:29.123Z info [worker 0] message`; control characters escaped.
 
     What is logged while a request is worked on says which, whoever logs it.
     """
 
-    def __init__(self, process: str, *, tracebacks: bool = False) -> None:
-        super().__init__()
-        self._process = f"worker {process}" if process.isdecimal() else process
-        self._tracebacks = tracebacks
+    def __init__(self, process: str, *, tracebacks: bool = False, now: Clock = time.monotonic) -> None:
+        super().__init__(f"worker {process}" if process.isdecimal() else process, tracebacks=tracebacks, now=now)
 
     def format(self, record: logging.LogRecord) -> str:
         message, request = record.getMessage(), current.request_id.get()
@@ -92,17 +123,12 @@ class TextFormatter(logging.Formatter):
         if error := _error(record):
             parts.append(f"({error})")
         line = _on_one_line(" ".join(parts))
-        lines = _trace(record, ours=self._tracebacks)[-_TEXT_CHARS:].splitlines()
+        lines = self._trace(record)[-_TEXT_CHARS:].splitlines()
         return "\n    ".join([line, *map(_on_one_line, lines)])
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One object a line: ts, level, process, logger, message and, where there was one, request_id and error."""
-
-    def __init__(self, process: str, *, tracebacks: bool = False) -> None:
-        super().__init__()
-        self._process = process
-        self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -116,7 +142,7 @@ class JsonFormatter(logging.Formatter):
             fields["request_id"] = request
         if error := _error(record):
             fields["error"] = _encodable(error)
-        if trace := _trace(record, ours=self._tracebacks):
+        if trace := self._trace(record):
             fields["traceback"] = _encodable(trace[-_TEXT_CHARS:])
         return dumps(fields).decode()
 
@@ -131,10 +157,22 @@ def _error(record: logging.LogRecord) -> str:
     if error is None:
         return ""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    place = _place(error)
+    return f"{text} at {place}" if place else text
+
+
+def _kind(record: logging.LogRecord) -> str:
+    """What equal tracebacks share; messages differ with the request."""
+    error = record.exc_info[1] if record.exc_info else None
+    return "" if error is None else f"{type(error).__name__} at {_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """`file:line` where it was raised; empty if that is not known."""
     if remote := _PLACE.findall(_remote(error)):
-        return f"{text} at {':'.join(remote[-1])}"
+        return ":".join(remote[-1])
     frames = traceback.extract_tb(error.__traceback__, limit=-1)
-    return f"{text} at {frames[0].filename}:{frames[0].lineno}" if frames else text
+    return f"{frames[0].filename}:{frames[0].lineno}" if frames else ""
 
 
 def _trace(record: logging.LogRecord, *, ours: bool) -> str:

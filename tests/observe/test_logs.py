@@ -102,7 +102,7 @@ def users(message: str, **more: Any) -> str:
         name = more.get("logger", "gateway.x")
         record = logging.LogRecord(name, logging.ERROR, "", 1, "it failed", None, raised)
         record.of_users = more.get("of_users", False)
-        return TextFormatter("0").format(record)
+        return str(more.get("formatter", TextFormatter("0")).format(record))
     raise AssertionError
 
 
@@ -116,6 +116,23 @@ def test_an_error_of_the_users_code_comes_with_its_own_frames(said: dict[str, An
         "    ValueError: no",
         "    forged line",
     ]
+
+
+def test_the_traceback_of_an_error_that_repeats_is_shown_once_in_a_while() -> None:
+    at = [100.0]
+    formatter = TextFormatter("0", now=lambda: at[0])
+    seen = []
+    for at[0] in (100.0, 100.1, 109.9, 110.0, 110.1):
+        seen.append("Traceback" in users(f"no {at[0]}", of_users=True, formatter=formatter))
+        assert "ValueError: no" in users("no", of_users=True, formatter=formatter), "each has its line"
+    assert seen == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("formatter_class", [TextFormatter, JsonFormatter])
+def test_what_is_remembered_of_tracebacks_is_bounded(formatter_class: type[TextFormatter | JsonFormatter]) -> None:
+    formatter = formatter_class("0", now=lambda: 100.0)
+    assert all(formatter._is_news(f"ValueError at shop.py:{line}") for line in range(3000))
+    assert len(formatter._shown_at) <= 1000
 
 
 def test_an_error_of_ours_has_no_traceback() -> None:
