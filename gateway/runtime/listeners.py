@@ -188,11 +188,9 @@ def _holder(port: int) -> str:
 
 def _inodes(port: int) -> Iterator[str]:
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            cells = row.split()
-            if cells[3] == _LISTEN_STATE and int(cells[1].rpartition(":")[2], 16) == port:
-                yield f"socket:[{cells[9]}]"
+        with suppress(OSError), open(table) as rows:
+            next(rows)
+            for row in rows:  # a busy machine has very many
+                cells = row.split()
+                if cells[3] == _LISTEN_STATE and int(cells[1].rpartition(":")[2], 16) == port:
+                    yield f"socket:[{cells[9]}]"

@@ -211,8 +211,8 @@ class Upstream:
             self.ejections = self.report = None
 
     def close(self) -> None:
-        for task in self._refresh:
-            task.cancel()
+        while self._refresh:  # forgotten, since each has ended with an error that knows this upstream
+            self._refresh.pop().cancel()
         for target in self.targets:
             target.connections.close()
 
