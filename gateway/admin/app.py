@@ -86,6 +86,7 @@ class _Views:
             for slot in self._state.slots
             if slot.alive()
             for place in slot.degraded
+            if place < len(executors)  # just after a reload, a worker may still tell of those of before
         ]
 
     async def status(self, _: web.Request) -> web.Response:

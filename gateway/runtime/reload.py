@@ -54,6 +54,8 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._next: asyncio.Task[Reloaded] | None = None
         """Will read the file, and has not begun to."""
+        self._tasks: set[asyncio.Task[Reloaded]] = set()
+        """The one that reads or applies, and the next."""
         self._number = 0
         self._used = 0
         """The number of the last config that was used."""
@@ -76,16 +78,25 @@ class Reloader:
         """What came of it. Those that ask while one is under way share the one that follows it."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._one())
+            self._tasks.add(self._next)
+            self._next.add_done_callback(self._tasks.discard)
         return await asyncio.shield(self._next)
 
+    def stop(self) -> None:
+        """Give up what is under way: the gateway stops."""
+        for task in self._tasks:
+            task.cancel()
+
     async def _one(self) -> Reloaded:
-        async with self._lock:
-            self._next = None  # who asks from now on may mean a file that changed after it was read
-            try:
+        try:
+            async with self._lock:
+                self._next = None  # who asks from now on may mean a file that changed after it was read
                 outcome = await self._reload()
-            except Exception as failure:
-                _log.exception("the config cannot be reloaded")
-                outcome = Reloaded(errors=(f"{type(failure).__name__}: {failure}",))
+        except asyncio.CancelledError:
+            outcome = Reloaded(errors=("the gateway stops",))
+        except Exception as failure:
+            _log.exception("the config cannot be reloaded")
+            outcome = Reloaded(errors=(f"{type(failure).__name__}: {failure}",))
         self._successful = not outcome.errors
         self._counts["success" if self._successful else "failure"] += 1
         for error in outcome.errors:

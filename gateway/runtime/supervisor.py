@@ -255,6 +255,8 @@ class Supervisor:
             slot.draining = True
         if self._roll is not None:
             self._roll.cancel()
+        if self._reloader is not None:
+            self._reloader.stop()
         self._stop.set()
 
     def _on_reopen_signal(self) -> None:

@@ -47,7 +47,7 @@ async def test_readyz_needs_one_worker_that_serves(connect: Any, facts: Any) -> 
 async def test_readyz_names_what_is_degraded_and_stays_ready(connect: Any, facts: Any) -> None:
     executors = (ExecutorSettings("default", threads=16), ExecutorSettings("fraud", threads=2))
     facts.settings = replace(facts.settings, executors=executors)
-    facts.slots[1].degraded = [1]
+    facts.slots[1].degraded = [1, 2]  # the last is of a config of before
     client = await connect()
     async with client.get("/readyz") as answer:
         assert (answer.status, await answer.text()) == (200, "ready\ndegraded: executor fraud (worker 1)\n")

@@ -184,6 +184,19 @@ def test_reloads_asked_for_while_one_runs_share_the_next(serve: Serve) -> None:
     assert gateway.metric("gateway_config_reloads_total", result="success") == 2
 
 
+def test_the_end_does_not_wait_for_a_reload(serve: Serve) -> None:
+    gateway = serve(saying("old"))
+    directory = gateway.config.parent
+    (directory / "slow.py").write_text(SLOW)
+    write(gateway, "routes: [{name: s, match: /s, handler: {run: 'slow.py:answer'}}]\n")
+    asked = ask_for_reload(gateway)
+    until((directory / "begun").exists, 10, "it is being read")
+    gateway.signal(signal.SIGTERM)
+    assert said(asked)["errors"] == ["the gateway stops"]
+    assert gateway.process.wait(15) == 0
+    assert "Traceback" not in gateway.errors
+
+
 def ask_for_reload(gateway: Gateway) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection(gateway.admin_url.removeprefix("http://"), timeout=30)
     connection.request("POST", "/reload")
