@@ -48,17 +48,10 @@ class Figures:
     late_p99_ms: float
     cpu: float
     """Share of the core."""
-    others: float
-    """Share of the core that others took, other guests of the machine among them."""
 
 
 def figures(
-    answers: Sequence[Answer],
-    seconds: float,
-    late: Sequence[float],
-    before: int,
-    after: int,
-    shares: tuple[float, float],
+    answers: Sequence[Answer], seconds: float, late: Sequence[float], before: int, after: int, cpu: float
 ) -> Figures:
     orders = [each for each in answers if each.is_order]
     refused = sorted(each.took for each in answers if each.status >= 400)
@@ -74,8 +67,7 @@ def figures(
         before_mb=before / 1e6,
         after_mb=after / 1e6,
         late_p99_ms=quantile(sorted(late), 0.99) * 1000,
-        cpu=shares[0],
-        others=shares[1],
+        cpu=cpu,
     )
 
 
@@ -94,7 +86,7 @@ def misses(peer: Peer, found: Figures) -> list[str]:
 
 HEAD = (
     "| | in time, per s | orders in time | p99 of these, ms | refused, p99 ms | left after 3 s | broken | memory, MB "
-    "| CPU | others' CPU |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| CPU |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -102,9 +94,9 @@ def row(title: str, found: Figures) -> str:
     refused = f"{found.refused}, {found.refused_p99_ms:.0f}" if found.refused else "0"
     return (
         f"| {title} | {found.in_time_s:.0f} | {found.orders:.1%} | {found.p99_ms:.0f} | {refused} | {found.left} "
-        f"| {found.broken} | {found.before_mb:.1f} → {found.after_mb:.1f} | {found.cpu:.0%} | {found.others:.0%} |"
+        f"| {found.broken} | {found.before_mb:.1f} → {found.after_mb:.1f} | {found.cpu:.0%} |"
     )
 
 
-def floor_row(rate: float, others: float) -> str:
-    return f"| {SLOTS} bare connections, no proxy | {rate:.0f} | - | - | - | - | - | - | - | {others:.0%} |"
+def floor_row(rate: float) -> str:
+    return f"| {SLOTS} bare connections, no proxy | {rate:.0f} | - | - | - | - | - | - | - |"

@@ -1,9 +1,10 @@
-"""What tests/bench/overload can show at most: connections that ask anew as soon as they are answered, and nothing else.
+"""What tests/bench/overload is judged by: connections that ask anew as soon as they are answered, and nothing else.
 
     python overload_floor.py PORT CONNECTIONS SECONDS
 
 Prints the answers a second. What is missing to the upstream's capacity is the way of an answer, the wake-up of two
-processes and what else runs on their cores: no proxy that leaves no more than CONNECTIONS under way can do better.
+processes and what else runs on their cores. A proxy with no more than CONNECTIONS under way can do hardly better: by
+a little, since a core that is busy with other requests is sooner awake.
 """
 
 import select
