@@ -297,7 +297,8 @@ class UpstreamDefaults(Model):
         description="Requests under way at once, per worker; others queue: a number (of streams, too) | adaptive | off",
     )
     slow_start: Wait = Field(
-        default=SLOW_START_S, description="How long a target that joins or comes back is kept from a flood of requests"
+        default=SLOW_START_S,
+        description="In this time a target that joins or comes back gets from a tenth to all of its share",
     )
     retry: Retry = Field(default=Retry(), description="When a request goes to another target; a number sets attempts")
     hedge: Hedge | None = Field(

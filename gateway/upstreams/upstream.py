@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import random
 import ssl
 from collections.abc import Callable, Sequence
 
 from gateway.core.errors import GatewayError
+from gateway.decide.balance.newcomer import eased_in
 from gateway.decide.balance.protocol import Balancer
 from gateway.decide.resilience.adaptive import Adaptive
 from gateway.decide.resilience.budget import RetryBudget
@@ -27,6 +29,7 @@ from gateway.upstreams.settings import TargetSettings, UpstreamSettings
 from gateway.upstreams.target import Target
 
 _log = logging.getLogger(__name__)
+_RNG = random.Random()
 
 
 class Upstream:
@@ -183,7 +186,10 @@ class Upstream:
             raise GatewayError("no_healthy_target", f"upstream {self.name} has no target to try")
         if self.panics:
             self._registry.cells[self._panic] += 1.0
-        return self.balancer.pick(candidates, key, now)
+        picked = self.balancer.pick(candidates, key, now)
+        if now - picked.started_at < picked.slow_start_s:
+            return eased_in(picked, self.balancer, candidates, key, now, _RNG)
+        return picked
 
     async def start(self) -> None:
         """Resolve the `dns://` names, and keep doing so."""

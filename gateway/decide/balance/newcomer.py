@@ -1,17 +1,35 @@
 """New targets are not flooded: an empty newcomer is not taken for the least loaded target.
 
 Without this, a target that joins seven others with 20 requests each gets the next 20 requests in a row, into cold
-caches and connections still to be made.
+caches and connections still to be made. Beyond that, what it gets grows over its `slow_start_s`, as with Envoy's slow
+start (aggression 1) and HAProxy's `slowstart`: `share` of what the balancer would give it.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-from gateway.decide.balance.protocol import Load
+from gateway.decide.balance.protocol import Balancer, L, Load, Rng
+
+LEAST_SHARE: Final = 0.1
+"""Envoy's `min_weight_percent`: without any requests it would not become warm."""
 
 
 def is_new(target: Load, now: float) -> bool:
     """True within its `slow_start_s` since it joined or came back."""
     return now - target.started_at < target.slow_start_s
+
+
+def share(target: Load, now: float) -> float:
+    """Of its requests, what it is given: from a tenth when it joined to all of them at the end of `slow_start_s`."""
+    if not is_new(target, now):
+        return 1.0
+    return max(LEAST_SHARE, (now - target.started_at) / target.slow_start_s)
+
+
+def eased_in(picked: L, balancer: Balancer, candidates: Sequence[L], key: str | None, now: float, rng: Rng) -> L:
+    """`picked`, which is new, or by its `share` one of those that are not, if there are any. O(n)."""
+    settled = tuple(target for target in candidates if not is_new(target, now))
+    return balancer.pick(settled, key, now) if settled and rng.random() >= share(picked, now) else picked
 
 
 def settled_load(candidates: Sequence[Load], now: float) -> float:
