@@ -50,7 +50,9 @@ class Gateway:
         self.buffered = buffered
         self._deadlines = deadlines
         self._renewed_at = 0.0
-        generation.begin({})
+        self._marks: dict[str, dict[str, tuple[bool, bool]]] = {}
+        """Targets that fail their checks or are drained by upstream, also of such as only the next config names."""
+        generation.begin({}, self._marks)
         self._begin()
 
     def listener(self, index: int) -> Listener:
@@ -96,6 +98,11 @@ class Gateway:
     def mark(self, marks: Iterable[tuple[str, str, bool, bool]]) -> None:
         """Tell upstreams about their targets: upstream, address, whether it passes its checks, drained."""
         for name, key, checked, drained in marks:
+            known = self._marks.setdefault(name, {})
+            if checked and not drained:
+                known.pop(key, None)
+            else:
+                known[key] = (checked, drained)
             upstream = self.upstreams.get(name)
             if upstream is not None:
                 upstream.mark(key, checked, drained)
@@ -114,7 +121,7 @@ class Gateway:
         before, self._snapshots = self._snapshots, _snapshots(generation)
         upstreams, self.upstreams = self.upstreams, generation.upstreams
         self._generation = generation
-        generation.begin(upstreams)
+        generation.begin(upstreams, self._marks)
         self.entrances.use(generation.entrances, self._snapshots[0], generation.guarded, settings.client)
         self.buffered.limit_bytes = settings.limits.buffered_bytes
         for name, upstream in upstreams.items():

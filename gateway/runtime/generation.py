@@ -98,10 +98,15 @@ class Generation:
             if isinstance(each, App):
                 await each.start()
 
-    def begin(self, before: Mapping[str, Upstream]) -> None:
-        """Its upstreams serve from now on, in the place of those of the same name in `before`."""
+    def begin(self, before: Mapping[str, Upstream], marks: Mapping[str, Mapping[str, tuple[bool, bool]]]) -> None:
+        """Its upstreams serve from now on, in the place of those of the same name in `before`.
+
+        marks: by upstream and target, whether it passes its checks and whether it is drained.
+        """
         for upstream in self.fresh:
             upstream.begin(before.get(upstream.name))
+            for key, (checked, drained) in marks.get(upstream.name, {}).items():
+                upstream.mark(key, checked, drained)
 
     def discard(self) -> None:
         """It never serves."""

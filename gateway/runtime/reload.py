@@ -196,8 +196,6 @@ class Reloader:
             process.popen.kill()
         elif isinstance(message, Refused) and message.number == self._number:
             self._refusals.append(message.text)
-        elif isinstance(message, Used) and not awaited:  # what was said of targets that it did not know is lost
-            self._workers.inform(process)
         if awaited:
             self._gone(process)
 

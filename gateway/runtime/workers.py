@@ -148,11 +148,6 @@ class Workers:
                 place.timer.cancel()
                 self._start(place)
 
-    def inform(self, process: Process) -> None:
-        """Tell one worker what all have to know."""
-        for message in self._news():
-            process.control.send(message)
-
     async def drain(self, seconds: float) -> None:
         """Tell all to drain and return when they have ended; those that are late are killed."""
         self._end()
@@ -197,7 +192,8 @@ class Workers:
             self._again(place)
             return
         place.slot.pid = place.process.pid
-        self.inform(place.process)
+        for message in self._news():
+            place.process.control.send(message)
         self._loop.add_reader(place.process.control, self._on_control, place, place.process)
 
     def _on_control(self, place: _Place, process: Process) -> None:

@@ -130,8 +130,6 @@ class Upstream:
         else:  # judged anew
             for target in self.targets:
                 target.readmit(self._deadlines.clock())
-        for key, (checked, drained) in before._marks.items():
-            self.mark(key, checked, drained)
         self.refresh()
 
     def _adopt_targets(self, before: "Upstream") -> None:
