@@ -1,8 +1,8 @@
 """The gateway's own log, on standard error: one line an event, text or JSON.
 
 An exception of ours is its type, message and place on that line. One of the users' Python comes with its traceback
-(indented below the line, or as a field), without the frames of the gateway that led there: once in a while for each
-place, so that code that fails for every request does not flood the log. Its line is always there.
+(indented below the line, or as a field), without the frames of the gateway that led there: equal ones once in a while,
+so that code that fails for every request does not flood the log. Its line is always there.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ _LINE_BYTES = 4096
 _TEXT_CHARS = 1500
 
 TRACE_EVERY_S = 10.0
-"""A traceback of the same error at the same place is shown no more often."""
+"""A traceback of the same error through the same places is shown no more often."""
 _TRACES = 1000
-"""Places that are remembered."""
+"""Tracebacks that are remembered."""
 
 OF_USERS = "of_users"
 """`extra={OF_USERS: True}` with a record: its exception was raised by the users' Python."""
@@ -94,7 +94,7 @@ class _Formatter(logging.Formatter):
     def _trace(self, record: logging.LogRecord) -> str:
         """The traceback, if there is one to show and it was not shown just now."""
         trace = _trace(record, ours=self._tracebacks)
-        return trace if trace and self._is_news(_kind(record)) else ""
+        return trace if trace and self._is_news(_kind(record, trace)) else ""
 
     def _is_news(self, kind: str) -> bool:
         now = self._now()
@@ -161,10 +161,10 @@ def _error(record: logging.LogRecord) -> str:
     return f"{text} at {place}" if place else text
 
 
-def _kind(record: logging.LogRecord) -> str:
-    """What equal tracebacks share; messages differ with the request."""
+def _kind(record: logging.LogRecord, trace: str) -> str:
+    """What equal tracebacks share: type and places; messages differ with the request."""
     error = record.exc_info[1] if record.exc_info else None
-    return "" if error is None else f"{type(error).__name__} at {_place(error)}"
+    return f"{type(error).__name__} at {_PLACE.findall(trace)}"
 
 
 def _place(error: BaseException) -> str:
