@@ -57,7 +57,8 @@ def _look(admin: Address, token: str) -> Look:
 def _live(console: Console, admin: Address, token: str, interval_s: float, now: Look) -> None:
     """Until q, Ctrl-C or SIGTERM; the terminal is left as it was. A gateway that is gone for a while is waited for."""
     before, note = None, ""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):  # a shell leaves SIGINT ignored in what it starts in the background
+        signal.signal(each, signal.default_int_handler)
     try:
         with _keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
