@@ -2,11 +2,11 @@
 
 import asyncio
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from gateway.executors.registry import Executors
 from gateway.pipeline.apps.lifespan import Lifespan
 from gateway.pipeline.apps.mount import Mount
+from gateway.pipeline.apps.running import Running
 from gateway.pipeline.apps.wsgi import Wsgi
 from gateway.pipeline.edits import editor
 from gateway.pipeline.lane import TaskAnswer
@@ -48,11 +48,11 @@ class Apps:
 
 
 class App:
-    """An ASGI application, with the answers of its routes. Belongs to the loop thread, but `answer`."""
+    """An ASGI application. Belongs to the loop thread, but `answer`."""
 
     def __init__(self, code: Code, alive: "set[App]") -> None:
         self._lifespan = Lifespan(code.function, code.label)
-        self._answers: WeakSet[Asgi] = WeakSet()
+        self._running = Running()
         self._alive = alive
         self._leaving: asyncio.Task[None] | None = None
 
@@ -60,9 +60,7 @@ class App:
         """What answers the route."""
         from gateway.pipeline.apps.asgi import Asgi  # brings a library for WebSockets that few workers need
 
-        answer = Asgi(self._lifespan, mount, frozenset(route.upgrade))
-        self._answers.add(answer)
-        return answer
+        return Asgi(self._lifespan, self._running, mount, frozenset(route.upgrade))
 
     async def start(self) -> None:
         """Raises AppError."""
@@ -70,21 +68,19 @@ class App:
         await self._lifespan.start()
 
     def begin_drain(self) -> None:
-        for each in list(self._answers):
-            each.begin_drain()
+        self._running.begin_drain()
 
     def retire(self) -> None:
         """Let it end, behind what it still does."""
         self._leaving = asyncio.get_running_loop().create_task(self._leave())
 
     async def _leave(self) -> None:
-        await asyncio.gather(*[each.quiet(BEHIND_S) for each in list(self._answers)])
+        await self._running.quiet(BEHIND_S)
         await self.stop()
 
     async def stop(self) -> None:
         """Cut what it still does, and let it end."""
-        for answer in list(self._answers):
-            answer.close()
+        self._running.cut()
         await self._lifespan.stop()
         self._alive.discard(self)
 

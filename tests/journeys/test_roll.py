@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import gateway as package
 from gateway.runtime.layout import OTHER_VERSION
 from tests.journeys.test_reload import reload
 from tests.support.gateway import Gateway
@@ -18,6 +17,7 @@ from tests.support.wait import until
 
 Serve = Callable[..., Gateway]
 Start = Callable[..., Upstream]
+SOURCES = Path(__file__).parents[2] / "gateway"
 
 CODE = """
 def version(request): return "old"
@@ -105,7 +105,7 @@ def test_a_version_that_shares_memory_in_another_way_leaves_the_old_workers(
     serve: Serve, upstream: Start, tmp_path: Path
 ) -> None:
     code = tmp_path / "code"
-    shutil.copytree(Path(package.__file__).parent, code / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCES, code / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
     gateway = serve(config(tmp_path, upstream()), env={"PYTHONPATH": str(code)})
     old, memory = gateway.workers(), code / "gateway" / "observe" / "memory.py"
     memory.write_text(memory.read_text().replace("REPORT_BYTES = 8 *", "REPORT_BYTES = 9 *"))

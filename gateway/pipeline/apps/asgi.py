@@ -6,7 +6,7 @@ in what it began, and what it does behind its answer goes on.
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
 from gateway.core.errors import GatewayError
 from gateway.pipeline.apps.asgi_http import AsgiHttp
@@ -16,6 +16,7 @@ from gateway.pipeline.apps.handshake import asks_for_websocket, offered, websock
 from gateway.pipeline.apps.lifespan import App, Lifespan
 from gateway.pipeline.apps.mount import Mount
 from gateway.pipeline.apps.patience import Patience
+from gateway.pipeline.apps.running import Running
 from gateway.pipeline.apps.turns import ClientLeft
 from gateway.pipeline.lane import Lane, TaskAnswer
 
@@ -28,15 +29,14 @@ _log = logging.getLogger(__name__)
 class Asgi(TaskAnswer):
     """The answer of a route with `app: {asgi: ...}`."""
 
-    def __init__(self, lifespan: Lifespan, mount: Mount, upgrades: frozenset[str]) -> None:
+    def __init__(self, lifespan: Lifespan, running: Running, mount: Mount, upgrades: frozenset[str]) -> None:
         """upgrades: protocols that the route allows, lower case."""
         self.app: App = lifespan.app
         self.label = lifespan.label
         self._lifespan = lifespan
+        self._running = running
         self._mount = mount
         self._takes_websockets = "websocket" in upgrades
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._sockets: set[AsgiWebSocket] = set()
 
     async def run(self, lane: Lane) -> None:
         lane.call.source = "app"
@@ -51,7 +51,7 @@ class Asgi(TaskAnswer):
         scope = http_scope(lane, self._mount, self._lifespan.state)
         patience = Patience(loop, lane.plan.timeout_s, lambda: self._on_silence(over, task, lane))
         exchange = AsgiHttp(lane, over, patience)
-        task = self._keep(self._call(scope, exchange, over, lane))
+        task = self._running.begin(self._call(scope, exchange, over, lane))
         try:
             await over
         finally:
@@ -67,13 +67,13 @@ class Asgi(TaskAnswer):
         scope = websocket_scope(lane, self._mount, self._lifespan.state, offered(lane))
         patience = Patience(loop, lane.plan.timeout_s, lambda: self._on_silence(over, task, lane))
         socket = AsgiWebSocket(lane, websocket, over, patience)
-        self._sockets.add(socket)
-        task = self._keep(self._call(scope, socket, over, lane))
+        self._running.sockets.add(socket)
+        task = self._running.begin(self._call(scope, socket, over, lane))
         try:
             await over
         finally:
             patience.end()
-            self._sockets.discard(socket)
+            self._running.sockets.discard(socket)
             self._mind_end(socket, task)
 
     def _mind_end(self, exchange: AsgiHttp | AsgiWebSocket, task: asyncio.Task[None]) -> None:
@@ -111,29 +111,8 @@ class Asgi(TaskAnswer):
         if failure and not over.done():
             over.set_exception(GatewayError("handler_error", "the application failed; the gateway's log says more"))
 
-    def _keep(self, work: Any) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def begin_drain(self) -> None:
-        """Ask the clients of open WebSockets to go elsewhere."""
-        for socket in list(self._sockets):
-            socket.close_away()
-
-    async def quiet(self, timeout_s: float) -> None:
-        """Returns when nothing works any more, or the time is up."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
-
-    def close(self) -> None:
-        """End what still works."""
-        for task in self._tasks:
-            task.cancel()
-
     def __repr__(self) -> str:
-        return f"<Asgi {self.label} {len(self._tasks)} running>"
+        return f"<Asgi {self.label} {self._running}>"
 
 
 def is_farewell(error: BaseException | None) -> bool:
