@@ -101,7 +101,5 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_config_is_good(path: Path, configs: Path, gateway_command: Command) -> None:
     # The reference has every key, and no Python beside it.
     how = ["--no-import"] if path.name == "reference.yaml" else []
-    checked = gateway_command("check", configs / path, *how)
-    assert checked.returncode == 0, checked.stderr
     tested = gateway_command("test", configs / path, *how)
     assert tested.returncode == 0, tested.stdout + tested.stderr
