@@ -118,7 +118,8 @@ def test_a_worker_that_starts_meanwhile_knows_the_targets_of_the_new_config(
     successor = replace_one(gateway)
     text = f"upstreams: {{u: {{targets: ['{bad.url}', '{good.url}'], health: {{path: /, every: 50ms, fail: 1}}}}}}\n"
     change(gateway, config("new", "held", workers=2, more=text) + "  - {name: u, match: /u, to: u}\n")
-    until(lambda: gateway.metric("gateway_upstream_target_up", target=bad.address) == 0, what="it is put aside")
+    failed = {"target": bad.address, "result": "fail"}
+    until(lambda: gateway.metric("gateway_upstream_health_checks_total", **failed) > 0, what="it is put aside")
     (tmp_path / "hold").unlink()
     until(lambda: successor in gateway.workers(), what="the successor serves")
     other = next(each for each in gateway.workers() if each != successor)
