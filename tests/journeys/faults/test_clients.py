@@ -138,16 +138,18 @@ def test_connections_that_are_reset_all_at_once_leave_nothing(
     """All of them wait for an answer. What is left is the load's, on both sides."""
 
     async def mute(wire: Wire) -> None:
+        await wire.request()
         await wire.eof()
 
-    more = f'upstreams: {{hung: {{targets: "{upstream(mute).url}", {PATIENT}}}, '
+    hung = upstream(mute)
+    more = f'upstreams: {{hung: {{targets: "{hung.url}", {PATIENT}}}, '
     config = proxying(target.url).replace("upstreams: {", more)
     gateway = serve(config.replace("routes: [", "routes: [{match: /hung, to: hung}, "))
     with Load(gateway.port) as load:
         load.go_on(100)
         level, descriptors = Level(gateway), gateway.metric("gateway_process_open_fds", process="0")
         with Crowd(gateway.port, RESETS, ASK.replace(b" /", b" /hung", 1)):
-            until(lambda: gateway.metric("gateway_upstream_requests_in_flight", upstream="hung") == RESETS)
+            until(lambda: len(hung.requests) == RESETS)
         gone = time.monotonic()
         until(lambda: gateway.metric("gateway_process_open_fds", process="0") <= descriptors + 2 * AT_ONCE)
         freed_s = time.monotonic() - gone
