@@ -9,6 +9,8 @@ probe takes the limit only so far below its present value that the queue inside 
 is what stood there, so twice the root is taken away, and a seventh for what the last probe got wrong. It lasts for
 about two latencies, and there is none where less than half of the limit is used: where nobody waits it grows to that.
 
+An upstream that became much slower is known sooner: the limit sinks, and the latency does not sink with it.
+
 Probes begin at round moments of the clock, which is the same for all workers of a machine: together they empty the
 queue that none of them could empty alone.
 """
@@ -38,6 +40,11 @@ PROBE_S: Final = 0.5
 """A probe that had too few answers ends then, or after two latencies."""
 SETTLE: Final = 1.1
 """So many latencies after the limit sank nobody is left who met the queue."""
+SUNK: Final = 0.7
+STAYED: Final = 0.15
+OTHER: Final = 1.8
+"""Where the limit sank to SUNK and the latency stayed as it was (but for STAYED), so many times what it is without a
+queue, it does not come from a queue."""
 ENOUGH_PROBED: Final = 20
 NOISE: Final = 1.5
 """A probe that finds a latency further off than by this factor is believed at once, others by half."""
@@ -59,6 +66,9 @@ class Adaptive(Limiter):
         self._busiest = 0
         self._latency_s = 0.0
         """In the last window."""
+        self._from = 0
+        """The limit at which the latency became what it is, about `_from_s`."""
+        self._from_s = 0.0
         self._probe_at = inf
         self._probing = False
         self._settled_at = -inf
@@ -93,12 +103,20 @@ class Adaptive(Limiter):
             return
         if found_s < self.base_s:
             self.base_s += (found_s - self.base_s) / 4.0
+        if self._stays(found_s) and found_s > OTHER * self.base_s:
+            self.base_s = found_s
         gradient = min(1.0, TOLERANCE * self.base_s / found_s) if found_s > 0.0 else 1.0
         self._set(self._exact * max(STEEPEST, gradient) + sqrt(self._exact))
         if gradient < STEEPEST:
             self._probe_at = min(self._probe_at, self._next(SOON, now))
         elif self._probe_at == inf:
             self._probe_at = self._next(1.0, now)
+
+    def _stays(self, found_s: float) -> bool:
+        """Whether the limit sank and the latency did not."""
+        if self.limit > self._from or abs(found_s - self._from_s) > STAYED * self._from_s:
+            self._from, self._from_s = self.limit, found_s
+        return self.limit <= SUNK * self._from
 
     def _begin_probe(self, now: float) -> None:
         self._samples.clear()

@@ -111,6 +111,17 @@ def test_it_follows_within_two_seconds(slots: int, work_s: float) -> None:
     assert mean(latencies) < 2.5 * work_s
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
+def test_an_upstream_twice_as_slow_is_hardly_held_back(phase: float) -> None:
+    """However long the next probe is away. It is known by the latency, which stays while the limit sinks."""
+    site = Site(20, 0.02)
+    site.now += phase
+    site.run(6.0)
+    site.work = 0.04
+    served, _ = site.run(2.0)
+    assert served >= 0.75 * 2.0 * 20 / 0.04
+
+
 def test_probes_cost_little_and_a_slow_upstream_no_more() -> None:
     for work_s in (0.02, 0.5, 2.0):
         site = Site(20, work_s)
