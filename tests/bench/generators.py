@@ -221,7 +221,12 @@ def spread(sockets: Sequence[socket.socket], rate: float, seconds: float) -> Ans
 
 
 def _one_request(port: int, request: bytes, source: str) -> socket.socket:
-    made = socket.create_connection(("127.0.0.1", port), 10, source_address=(source, 0))
+    made = socket.socket()
+    made.settimeout(10)
+    # IP_BIND_ADDRESS_NO_PORT (linux/in.h): the port comes with connect, so those of earlier connections serve again.
+    made.setsockopt(socket.IPPROTO_IP, 24, 1)
+    made.bind((source, 0))
+    made.connect(("127.0.0.1", port))
     made.sendall(request)
     answer = made.recv(65536)
     while not answer.endswith(b"}"):
