@@ -1,8 +1,9 @@
 """Asking a running gateway at its admin address, for the commands that do."""
 
+import socket
 import sys
-import urllib.error
-import urllib.request
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import click
@@ -11,8 +12,6 @@ from gateway.config.settings import AdminSettings
 from gateway.core.address import Address, parse_address
 
 ANSWER_S = 10.0
-UNPROCESSABLE = 422
-"""The document of the answer says why."""
 
 
 class AskError(Exception):
@@ -49,21 +48,33 @@ def ask(admin: Address, method: str, path: str, token: str, answer_s: float = AN
 
 
 def answer_of(admin: Address, method: str, path: str, token: str, answer_s: float = ANSWER_S) -> str:
-    """The body of the answer. Raises AskError."""
-    if admin.path:
-        raise click.UsageError("a unix admin address cannot be asked yet: use curl --unix-socket")
-    request = urllib.request.Request(f"http://{admin}{path}", method=method)
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """The body of the answer, also of a 422: it says why. Raises AskError."""
+    if admin.fd >= 0:
+        raise click.UsageError(f"{admin} is a descriptor of the gateway alone: give the address that it listens on")
+    connection = HTTPConnection(admin.host, admin.port, answer_s) if admin.host else HTTPConnection("localhost")
     try:
-        with direct.open(request, timeout=answer_s) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        if error.code == UNPROCESSABLE:
-            return str(error.read().decode())
-        hint = ": give --token or set GATEWAY_ADMIN_TOKEN" if error.code in (401, 403) else ""
-        raise AskError(f"{admin} says {error.code} {error.reason}{hint}") from None
-    except OSError as error:
-        why = getattr(error, "reason", error)
-        raise AskError(f"no gateway answers at {admin} ({why}); is it running, and is --admin its address?") from None
+        if admin.path:
+            connection.sock = _connect(admin.path, answer_s)
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        body = answer.read().decode()
+    except (OSError, HTTPException) as error:
+        why = f"no gateway answers at {admin} ({error}); is it running, and is --admin its address?"
+        raise AskError(why) from None
+    finally:
+        connection.close()
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES or answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return body
+    hint = ": give --token or set GATEWAY_ADMIN_TOKEN" if answer.status in (401, 403) else ""
+    raise AskError(f"{admin} says {answer.status} {answer.reason}{hint}")
+
+
+def _connect(path: str, timeout_s: float) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(timeout_s)
+    try:
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        raise
+    return connected

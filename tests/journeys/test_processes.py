@@ -369,3 +369,18 @@ def test_status_and_drain_talk_to_a_running_gateway(serve: Serve) -> None:
     assert gone.stderr == (
         f"no gateway answers at {admin} ([Errno 111] Connection refused); is it running, and is --admin its address?\n"
     )
+
+
+def test_commands_ask_an_admin_address_that_is_a_unix_socket(tmp_path: Path) -> None:
+    socket_path = tmp_path / "admin.sock"
+    admin = f"unix:{socket_path}"
+    with Gateway(f"admin: {admin}\n{PING}", tmp_path, wait=False) as gateway:
+        until(lambda: socket_path.exists() and "serving" in _command("status", "--admin", admin).stdout)
+        assert _command("reload", "--admin", admin).returncode == 0
+        assert _command("top", "--once", "--admin", admin).returncode == 0
+        assert _command("drain", "--admin", admin).returncode == 0
+        assert gateway.process.wait(5) == 0
+    gone = _command("status", "--admin", admin)
+    assert gone.returncode == 1
+    assert gone.stderr.startswith(f"no gateway answers at {admin} (")
+    assert "descriptor" in _command("status", "--admin", "fd:3").stderr
