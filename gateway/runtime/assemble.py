@@ -198,7 +198,9 @@ def assemble(
         aggregates=Aggregates(registry=registry, loop=loop, now=clock),
         via=_via(settings),
         entrances=EntranceMaker(registry, loop, clock, deadlines, buffered, outbox),
-        upstream=lambda each: _upstream(each, registry, dialer, resolver, deadlines, outbox, loop),
+        upstream=lambda each: _upstream(
+            each, registry, dialer, resolver, deadlines, outbox, loop, workers=settings.workers
+        ),
     )
     generation = Generation(parts, {}, ())
     snapshot = generation.build(settings)
@@ -232,6 +234,8 @@ def _upstream(
     deadlines: Deadlines,
     outbox: Outbox,
     loop: asyncio.AbstractEventLoop,
+    *,
+    workers: int,
 ) -> Upstream:
     wants_tls = any(target.tls for target in settings.targets)
     return Upstream(
@@ -244,4 +248,5 @@ def _upstream(
         deadlines=deadlines,
         outbox=outbox,
         call_later=loop.call_later,
+        workers=workers,
     )

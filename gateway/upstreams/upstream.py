@@ -50,7 +50,9 @@ class Upstream:
         deadlines: Deadlines,
         outbox: Outbox,
         call_later: Callable[[float, Callable[[], object]], asyncio.TimerHandle],
+        workers: int,
     ) -> None:
+        """workers: how many of the gateway send to these targets."""
         self.name = settings.name
         self.settings = settings
         self.balancer = balancer
@@ -58,7 +60,7 @@ class Upstream:
         """Told of every attempt, where somebody wants to know."""
         self.circuit = None if settings.breaker is None else Circuit(self.name, settings.breaker, registry)
         """Asked ahead of every attempt; None: never open."""
-        self.gate = _gate(settings, registry, deadlines, outbox)
+        self.gate = _gate(settings, workers, registry, deadlines, outbox)
         """Where requests get their permits; None: as many as come."""
         self.ejections = None if settings.outlier is None else Ejections(settings.outlier, registry, deadlines)
         """Puts targets aside; None: nobody does."""
@@ -327,12 +329,14 @@ class Upstream:
         return f"<Upstream {self.name} {self.targets}>"
 
 
-def _gate(settings: UpstreamSettings, registry: Registry, deadlines: Deadlines, outbox: Outbox) -> Gate | None:
+def _gate(
+    settings: UpstreamSettings, workers: int, registry: Registry, deadlines: Deadlines, outbox: Outbox
+) -> Gate | None:
     if settings.concurrency is None:
         return None
     return Gate(
         settings.name,
-        limiter=Fixed(settings.concurrency) if isinstance(settings.concurrency, int) else Adaptive(),
+        limiter=Fixed(settings.concurrency) if isinstance(settings.concurrency, int) else Adaptive(workers),
         queues=settings.queues,
         deadlines=deadlines,
         outbox=outbox,

@@ -1,6 +1,6 @@
 """What tests/bench/overload compares: our gateway and the proxies beside it, as an operator would set them up for this.
 
-All: one worker, keep-alive to the upstream, an access log of one line a request.
+All: one worker (ours has more with --workers), keep-alive to the upstream, an access log of one line a request.
 """
 
 import shlex
@@ -32,14 +32,16 @@ def start(peer: Peer, directory: Path, upstream: int) -> tuple[Process, int]:
     (port,) = free_ports(1)
     process = Process(peer.command(directory, port, upstream), directory / "output.log", core=PROXY_CORE, cwd=ROOT)
     process.wait_listening(port)
+    process.wait_started()
     return process, port
 
 
-def _ours(concurrency: str, gateway: str) -> Callable[[Path, int, int], list[str]]:
+def _ours(concurrency: str, gateway: str, workers: int) -> Callable[[Path, int, int], list[str]]:
     def command(directory: Path, port: int, upstream: int) -> list[str]:
         config = directory / "gateway.yaml"
         config.write_text(f"""
 listen: 127.0.0.1:{port}
+workers: {workers}
 admin: 127.0.0.1:{free_ports(1)[0]}
 access_log: {{path: {directory}/access.log}}
 queues:
@@ -112,11 +114,13 @@ backend shop
     return ["haproxy", "-db", "-f", str(config)]
 
 
-def ours(title: str, gateway: str) -> tuple[Peer, ...]:
+def ours(title: str, gateway: str, workers: int) -> tuple[Peer, ...]:
     """One build of ours; `gateway` is what stands before `run CONFIG`."""
     return (
-        Peer("ours", f"{title}, `concurrency: adaptive`", _ours("adaptive", gateway)),
-        Peer("ours-told", f"{title}, `concurrency: {SLOTS}`", _ours(str(SLOTS), gateway), told=True),
+        Peer("ours", f"{title}, `concurrency: adaptive`", _ours("adaptive", gateway, workers)),
+        Peer(
+            "ours-told", f"{title}, `concurrency: {SLOTS}`", _ours(str(SLOTS // workers), gateway, workers), told=True
+        ),
     )
 
 

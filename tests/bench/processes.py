@@ -13,6 +13,9 @@ from pathlib import Path
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _held: list[socket.socket] = []
 
+RESTS_S = 0.3
+"""Less than a twentieth of a core for so long: it has started."""
+
 
 class BenchError(Exception):
     """The run cannot go on; the text says why and what to do."""
@@ -72,6 +75,16 @@ class Process:
                 if time.monotonic() > deadline:
                     raise BenchError(f"{self.argv[0]} does not listen on port {port} after {timeout_s:.0f} s") from None
                 time.sleep(0.02)
+
+    def wait_started(self, timeout_s: float = 60.0) -> None:
+        """Until it and its children have nothing more to do: of several, the last may start for a second longer."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            meter = CpuMeter(self.pid)
+            time.sleep(RESTS_S)
+            if meter.seconds() < RESTS_S / 20:
+                return
+        raise BenchError(f"{self.argv[0]} has not come to rest after {timeout_s:.0f} s")
 
 
 def free_ports(count: int) -> list[int]:

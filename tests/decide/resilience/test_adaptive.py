@@ -10,6 +10,8 @@ import pytest
 
 from gateway.decide.resilience.adaptive import Adaptive
 
+PLENTY = 10**9
+
 
 class Site:
     """An upstream with `slots` places and an unbounded line, and workers that each send it as many as they may."""
@@ -17,7 +19,7 @@ class Site:
     def __init__(self, slots: int, work: Callable[[], float] | float, *, workers: int = 1) -> None:
         self.slots = slots
         self.work = work
-        self.limiters = [Adaptive() for _ in range(workers)]
+        self.limiters = [Adaptive(workers) for _ in range(workers)]
         self.now = 1000.3
         self.fails = 0.0
         """Share of the requests that are answered with an error in 1 ms."""
@@ -31,12 +33,16 @@ class Site:
     def limiter(self) -> Adaptive:
         return self.limiters[0]
 
-    def run(self, seconds: float, *, offered: int = 10**9) -> tuple[int, list[float]]:
-        """How many were answered well, and their latencies. offered: requests of each worker that want to be sent."""
+    def run(self, seconds: float, *, offered: int = PLENTY, others: int | None = None) -> tuple[int, list[float]]:
+        """How many were answered well, and their latencies.
+
+        offered: requests of each worker that want to be sent at any time; others: the same for all but the first.
+        """
         end, latencies = self.now + seconds, []
         while self.now < end:
             for number, limiter in enumerate(self.limiters):
-                while self._sent[number] < min(limiter.limit, offered):
+                wanted = offered if others is None or not number else others
+                while self._sent[number] < min(limiter.limit, wanted):
                     self._send(number)
             fails = bool(self._failing) and self._failing[0] < self._working[0]
             self.now, sent_at, number = heapq.heappop(self._failing if fails else self._working)
@@ -155,6 +161,45 @@ def test_all_workers_probe_at_once() -> None:
     served, latencies = site.run(3.0)
     assert served >= 0.95 * 3.0 * 80 / 0.02
     assert mean(latencies) < 2.0 * 0.02
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+def test_workers_have_one_headroom(workers: int) -> None:
+    """With one for each the latency of 8 workers would be 15 times that without a queue."""
+    site = Site(20, 0.02, workers=workers)
+    site.run(10.0)
+    served, latencies = site.run(10.0)
+    assert served >= 0.95 * 10.0 * 20 / 0.02
+    assert mean(latencies) < 1.6 * 0.02
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8])
+def test_few_answers_that_vary_do_not_mislead_many_workers(workers: int) -> None:
+    site = Site(20, exponential(0.02), workers=workers)
+    site.run(10.0)
+    served, latencies = site.run(10.0)
+    assert served >= 0.95 * 10.0 * 20 / 0.02
+    assert mean(latencies) < 4.0 * 0.02
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_worker_that_has_all_the_clients_has_the_whole_limit(others: int) -> None:
+    site = Site(20, 0.02, workers=8)
+    site.run(5.0, others=others)
+    served, latencies = site.run(5.0, others=others)
+    assert served >= 0.95 * 5.0 * 20 / 0.02
+    assert mean(latencies) < 1.6 * 0.02
+
+
+@pytest.mark.parametrize(("slots", "work_s"), [(10, 0.02), (20, 0.04), (40, 0.02), (20, 0.01)])
+def test_many_workers_follow_within_two_seconds(slots: int, work_s: float) -> None:
+    site = Site(20, 0.02, workers=4)
+    site.run(10.0)
+    site.slots, site.work = slots, work_s
+    site.run(2.0)
+    served, latencies = site.run(2.0)
+    assert served >= 0.95 * 2.0 * slots / work_s
+    assert mean(latencies) < 3.5 * work_s
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
