@@ -1,22 +1,29 @@
-"""A target in a process of its own, that a test can kill -9; `python -m tests.support.target HOST PORT` serves."""
+"""A target in a process of its own, that a test can kill -9; `python -m tests.support.target` serves."""
 
 import asyncio
 import subprocess
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 ANSWER_S = 0.005
 """Each answer takes so long, so that something is always in flight."""
 
+Places = AbstractAsyncContextManager[None]
+ALL: Places = nullcontext()
+
 
 class Target:
-    """The process; use it in a `with`. It answers each request after ANSWER_S with 200."""
+    """The process; use it in a `with`. It answers each request after ANSWER_S with 200; `places` at a time, 0: all."""
 
-    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1", places: int = 0) -> None:
         self.host = host
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.target", host, str(port)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.support.target", host, str(port), str(places)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -41,22 +48,24 @@ class Target:
         self._process.wait()
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, places: Places = ALL) -> None:
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(ANSWER_S)
+            async with places:
+                await asyncio.sleep(ANSWER_S)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     except (EOFError, ConnectionError):
         writer.close()
 
 
-async def _serve(host: str, port: int) -> None:
-    server = await asyncio.start_server(answer, host, port, backlog=1024)
+async def _serve(host: str, port: int, places: int) -> None:
+    answers = partial(answer, places=asyncio.Semaphore(places) if places else ALL)
+    server = await asyncio.start_server(answers, host, port, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
