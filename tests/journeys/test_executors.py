@@ -143,6 +143,6 @@ def test_kill_9_of_a_process_under_load_costs_what_it_held(gateway: Gateway) -> 
 
 def test_a_process_that_hangs_is_ended_at_the_deadline(gateway: Gateway) -> None:
     assert ask_together(gateway, "/hang", 2) == {(504, "executor_timeout"): 2}
-    assert get(gateway, "/price").status == 200
     until(lambda: workers(gateway, "pricing", "idle") == 2)
+    assert get(gateway, "/price").status == 200
     assert gateway.metric("gateway_executor_tasks_total", executor="pricing", outcome="timeout") == 2

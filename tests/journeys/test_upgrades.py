@@ -197,19 +197,18 @@ async def test_subprotocols_and_fields_cross(gateway: Gateway, echo: Echo) -> No
 
 
 async def test_a_tunnel_is_logged_when_it_ends(gateway: Gateway) -> None:
-    before = len(_tunnels(gateway))
-    async with connect(_url(gateway, "/echo"), proxy=None) as connection:
+    async with connect(_url(gateway, "/echo"), proxy=None, user_agent_header="twelve") as connection:
         await connection.send("twelve bytes")
         await connection.recv()
-    await _until(lambda: len(_tunnels(gateway)) > before)
-    logged = _tunnels(gateway)[-1]
+    await _until(lambda: _tunnels(gateway, "twelve"))
+    (logged,) = _tunnels(gateway, "twelve")
     assert (logged["status"], logged["reason"], logged["source"]) == (101, None, "upstream")
     assert logged["bytes_out"] > 12
     assert logged["bytes_in"] > 12
 
 
-def _tunnels(gateway: Gateway) -> list[dict[str, Any]]:
-    return [each for each in gateway.access_log() if each["stream"] == "websocket" and each["route"] == "echo"]
+def _tunnels(gateway: Gateway, client: str) -> list[dict[str, Any]]:
+    return [each for each in gateway.access_log() if each["stream"] == "websocket" and each["user_agent"] == client]
 
 
 def test_a_protocol_that_the_route_does_not_take_is_dropped(gateway: Gateway, switching: Upstream) -> None:
