@@ -128,8 +128,9 @@ class Gateway:
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"the gateway ended ({self.process.returncode}):\n{self.errors}"
-        self.base_urls = _LISTENING.findall(self.errors)
-        if admin := _ADMIN.search(self.errors):
+        said = self.errors  # read once: the admin address comes last
+        self.base_urls = _LISTENING.findall(said)
+        if admin := _ADMIN.search(said):
             self.admin_url = admin.group(1)
         return bool(self.base_urls and self.admin_url) and self.admin("/readyz")[0] == 200
 
