@@ -294,7 +294,7 @@ class UpstreamDefaults(Model):
     )
     concurrency: Concurrency = Field(
         default=None,
-        description="Requests under way at once, per worker; others queue: a number (of streams, too) | adaptive | off",
+        description="Requests under way at once, others queue: a number (per worker, streams too) | adaptive | off",
     )
     slow_start: Wait = Field(
         default=SLOW_START_S,

@@ -76,7 +76,7 @@ class UpstreamSettings:
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     outlier: OutlierSettings | None = None
     concurrency: int | Literal["adaptive"] | None = None
-    """Requests under way at once, for each worker; adaptive: found out from the latency. None: off."""
+    """Requests under way at once, for each worker; adaptive: for all, found out from the latency. None: off."""
     queues: tuple[QueueSettings, ...] = (QueueSettings(DEFAULT),)
     """Who waits for their turn, where `concurrency` is set: those of the whole config."""
     breaker: BreakerSettings | None = None

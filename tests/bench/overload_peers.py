@@ -116,11 +116,10 @@ backend shop
 
 def ours(title: str, gateway: str, workers: int) -> tuple[Peer, ...]:
     """One build of ours; `gateway` is what stands before `run CONFIG`."""
+    told = str(max(1, SLOTS // workers))
     return (
         Peer("ours", f"{title}, `concurrency: adaptive`", _ours("adaptive", gateway, workers)),
-        Peer(
-            "ours-told", f"{title}, `concurrency: {SLOTS}`", _ours(str(SLOTS // workers), gateway, workers), told=True
-        ),
+        Peer("ours-told", f"{title}, `concurrency: {told}`", _ours(told, gateway, workers), told=True),
     )
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_held: list[socket.socket] = []
-
 RESTS_S = 0.3
 """Less than a twentieth of a core for so long: it has started."""
+_held: list[socket.socket] = []
 
 
 class BenchError(Exception):

@@ -17,7 +17,7 @@ from tests.support.upstream import Upstream, Wire
 Serve = Callable[..., Gateway]
 
 RELOADS = 50
-STREAMS = 100
+STREAMS = 1000
 BROKEN = 10
 EVENT = b"data: 1\n\n"
 LAST = b"data: last\n\n"
@@ -34,7 +34,7 @@ class Ticker:
         await wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         while not self.release.is_set():
             await wire.send(EVENT)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2.0)
         await wire.send(LAST)
 
 
@@ -63,7 +63,7 @@ class Stream:
 def config(number: int, url: str, ticks: str) -> str:
     """One that differs with every number, in an upstream and in a route of each kind."""
     upstreams = ", ".join(
-        f'{name}: {{targets: ["{each}"], connections: {{idle: {number + 1}}}}}'
+        f'{name}: {{targets: ["{each}"], connections: {{max: {STREAMS}, idle: {number + 1}}}}}'
         for name, each in (("u", url), ("ticker", ticks))
     )
     upstreams += f', kept: "{url}"'
